@@ -1,0 +1,55 @@
+// What the core offers to the outside (api): the one door for requests, and the few life-cycle calls that work without
+// a token because there is nobody to ask yet.
+
+import type { Request, Response } from "../sdk/request.ts";
+
+export interface SealStatus {
+  readonly type: string;
+  readonly initialized: boolean;
+  readonly sealed: boolean;
+  /** Threshold, shares, shares given. */
+  readonly t: number;
+  readonly n: number;
+  readonly progress: number;
+  readonly nonce: string;
+  readonly version: string;
+  readonly build_date: string;
+  readonly migration: boolean;
+  readonly recovery_seal: boolean;
+  readonly storage_type: string;
+  readonly cluster_name?: string;
+  readonly cluster_id?: string;
+}
+
+export interface Health {
+  readonly initialized: boolean;
+  readonly sealed: boolean;
+  readonly standby: boolean;
+  readonly performance_standby: boolean;
+  readonly replication_performance_mode: string;
+  readonly replication_dr_mode: string;
+  readonly server_time_utc: number;
+  readonly version: string;
+  readonly cluster_name?: string;
+  readonly cluster_id?: string;
+}
+
+export interface Lifecycle {
+  /** Once in the life of a store. The receiver overwrites the shares. Throws VaultError `invalid`. */
+  initialize(options: { readonly shares: number; readonly threshold: number }): Promise<{
+    readonly shares: readonly Uint8Array[];
+    readonly rootToken: string;
+  }>;
+  /** Takes over and overwrites `share`; null with `reset` forgets the attempt. */
+  unseal(share: Uint8Array | null, options: { readonly reset: boolean }): Promise<SealStatus>;
+  sealStatus(): SealStatus;
+  /** The answer is all there is: api chooses the status from it. */
+  health(): Health;
+  /** Nothing else is told without high availability. */
+  leader(): { readonly ha_enabled: boolean };
+}
+
+export interface Door extends Lifecycle {
+  /** Route, authenticate, authorize, audit, run, audit. Throws VaultError only. */
+  handle(request: Request): Promise<Response>;
+}

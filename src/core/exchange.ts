@@ -1,0 +1,39 @@
+// What the door knows of one request once it is routed, authenticated and decided: the audit broker's input.
+
+import type { Request } from "../sdk/request.ts";
+
+/** One token in one generation. The same object for each request of that token until either changes, so that the
+ *  broker may keep the serialised form by identity. */
+export interface Principal {
+  /** The raw accessor: the broker hashes it. */
+  readonly accessor: string;
+  readonly displayName: string;
+  /** All that act: token and identity policies. */
+  readonly policies: readonly string[];
+  readonly tokenPolicies: readonly string[];
+  readonly identityPolicies: readonly string[];
+  readonly entityId: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tokenType: "service" | "batch";
+  /** Milliseconds since 1970. */
+  readonly issuedAt: number;
+  /** Seconds, 0 where it never expires. */
+  readonly ttl: number;
+}
+
+export interface Exchange {
+  readonly request: Request;
+  readonly mount: {
+    readonly path: string;
+    readonly type: string;
+    readonly accessor: string;
+    readonly class: string;
+  } | null;
+  readonly principal: Principal | null;
+  /** Identifier of the generation that decides. */
+  readonly generation: string;
+  /** What decided: policy names and the path of the rule, such as "payments-read secret/data/payments/*"; null where
+   *  no rule matched or none was asked. */
+  readonly rule: string | null;
+  readonly allowed: boolean;
+}

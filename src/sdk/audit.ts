@@ -1,0 +1,59 @@
+// Audit devices keep finished lines; the chain, the hashing and the deadlines live in the broker.
+
+import type { KeyObject } from "node:crypto";
+import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Fields } from "./fields.ts";
+
+/** Consecutive entries: `first` is the sequence number of the first line. Each line ends in "\n". */
+export interface Batch {
+  readonly first: number;
+  readonly lines: readonly Uint8Array[];
+}
+
+/** The last line that a device has kept. */
+export interface Head {
+  readonly seq: number;
+  /** SHA-256 of the line without its newline, lower-case hex. */
+  readonly hash: string;
+}
+
+export interface AuditDevice {
+  readonly type: string;
+  /** Its name in config and in logs. */
+  readonly name: string;
+  /** Where this device stands; null where it holds nothing. Asked once at unseal, before the first write. */
+  head(): Promise<Head | null>;
+  /** Lines from sequence number `from` on, at most `limit`, for a device that fell behind. */
+  read(from: number, limit: number): Promise<Uint8Array[]>;
+  /** Resolves once kept, in this device's sense. One call at a time; batches are consecutive. */
+  write(batch: Batch): Promise<void>;
+  /** After an outside rotation of its file. */
+  reopen?(): Promise<void>;
+  /** A reconcile entry, beside the request log (devices that have a place for one). */
+  reconcile?(entry: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Flushes what it holds. */
+  close(): Promise<void>;
+}
+
+/** What a device gets at unseal, and gives up at seal. */
+export interface AuditKeys {
+  /** Ed25519 private key of this vault, for signing what a device publishes. Never leaves the process. */
+  readonly signing: KeyObject;
+}
+
+/** What an audit folder's index.ts exports as `plugin`. */
+export interface AuditPlugin {
+  readonly type: string;
+  readonly description: string;
+  /** Settings of one entry of `audit:` in the server config, beside `type`, `name` and `required`. */
+  readonly fields: Fields;
+  /** Called at each unseal. */
+  open(
+    name: string,
+    settings: Readonly<Record<string, unknown>>,
+    keys: AuditKeys,
+    log: Logger,
+    clock: Clock,
+  ): Promise<AuditDevice>;
+}

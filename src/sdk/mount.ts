@@ -1,0 +1,130 @@
+// A mount (secret engine, auth method) is a table of routes over a view, and the resources it is configured with.
+// Core serves the create/read/update/delete/list routes of resources, and overlays what Git declares on what the API
+// wrote; a plugin only ever asks `call.resource("users").get(name)`.
+// Must hold: a plugin imports lib and sdk only; it sees one mount's view and one generation for each call.
+
+import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Fields, Values } from "./fields.ts";
+import type { Fault } from "./kind.ts";
+import type { Connection, Operation, Request, Response } from "./request.ts";
+import type { View } from "./view.ts";
+
+/** What a mount lives in. */
+export interface MountContext {
+  /** "secret/" or "auth/userpass/". */
+  readonly path: string;
+  /** "kv_1a2b3c4d". */
+  readonly accessor: string;
+  /** The mount's own storage. It survives a move of the mount. */
+  readonly view: View;
+  /** As declared on the mount, for example { version: "2" }. */
+  readonly options: Readonly<Record<string, string>>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Who asks, as far as a plugin needs to know. Null on routes without a token. */
+export interface Caller {
+  readonly displayName: string;
+  readonly entityId: string;
+  readonly policies: readonly string[];
+}
+
+export interface ResourceReader<T> {
+  /** The declaration's spec in this request's generation, secret fields left out; frozen. */
+  get(name: string): T | null;
+  list(): readonly string[];
+}
+
+/** One request at one route. */
+export interface Call<F extends Fields = Fields> {
+  readonly request: Request;
+  readonly operation: Operation;
+  readonly connection: Connection;
+  /** What the route's pattern caught, decoded. */
+  readonly params: Readonly<Record<string, string>>;
+  /** The fields, parsed. */
+  readonly data: Values<F>;
+  readonly caller: Caller | null;
+  resource<T = Readonly<Record<string, unknown>>>(name: string): ResourceReader<T>;
+  /** Adds to the answer's warnings. */
+  warn(text: string): void;
+}
+
+export interface Handler<F extends Fields = Fields> {
+  readonly summary: string;
+  readonly fields?: F;
+  /** Fields beside the table are handed through in `call.request.data` without a warning (KV v1 stores any). */
+  readonly open?: true;
+  /** False where running it changes nothing, although its operation could: such a handler need not wait for the audit's
+   *  request entry. By default true but for read and list. */
+  readonly mutates?: boolean;
+  run(call: Call<F>): Promise<Response | null>;
+}
+
+/** Keeps the type of `fields` for `run`. */
+export const handler = <const F extends Fields>(entry: Handler<F>): Handler => entry;
+
+export interface Route {
+  /** Segments below the mount: literals, `:name` (one segment), `:name*` at the end (one or more segments), `:name**`
+   *  at the end (none or more). A literal wins over `:name`, which wins over `:name*`. */
+  readonly path: string;
+  /** "update" also serves "create" where no "create" is given. */
+  readonly on: Partial<Readonly<Record<Operation, Handler>>>;
+  /** Whether something is there yet: POST then needs `create` or `update` accordingly. Without it POST is `update`. */
+  exists?(call: Call): Promise<boolean>;
+  /** No token is asked for (logins). */
+  readonly unauthenticated?: true;
+  /** The caller needs the `sudo` capability too. */
+  readonly sudo?: true;
+}
+
+/** State of one declared object: made on first use, ends with the declaration. */
+export interface ResourceContext {
+  readonly mount: MountContext;
+  readonly name: string;
+}
+
+/** A named object with fields; a GitOps kind, an API resource and an editor schema at once. */
+export interface Resource {
+  readonly kind: string;
+  readonly description: string;
+  /** What plugins ask for: "users". */
+  readonly name: string;
+  /** Below the mount, ":name" last: "users/:name". Its folder answers list. */
+  readonly path: string;
+  readonly fields: Fields;
+  /** The one spelling of a name (RFC-free: lower case, trimmed); the identity where left out. */
+  normalize?(name: string): string;
+  /** Faults beyond the schema, offline. */
+  check?(spec: Readonly<Record<string, unknown>>): readonly Fault[];
+  /** What the API shows; the non-secret fields unless given. */
+  show?(spec: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>>;
+  /** Makes state of secret fields given in clear, by the API or read through `from_secret`. From Git it is called once,
+   *  on the first sight of a declaration; on the API at each write that gives one. */
+  seed?(context: ResourceContext, secrets: Readonly<Record<string, string>>): Promise<void>;
+  /** Whether `seed` has been done. */
+  seeded?(context: ResourceContext): Promise<boolean>;
+  /** Ends the state. Runs again after a crash: must be idempotent. */
+  remove?(context: ResourceContext): Promise<void>;
+}
+
+export interface Mount {
+  readonly routes: readonly Route[];
+  /** Prepares the mount's storage; runs at each start. */
+  open?(): Promise<void>;
+}
+
+/** What a plugin folder's index.ts exports as `plugin`. */
+export interface MountPlugin {
+  readonly type: string;
+  readonly class: "secret" | "auth";
+  readonly description: string;
+  /** Options a mount of this type takes, strings as in Vault. Anything else is refused. */
+  readonly options: Readonly<
+    Record<string, { readonly description: string; readonly enum?: readonly string[]; readonly default?: string }>
+  >;
+  readonly resources: readonly Resource[];
+  mount(context: MountContext): Mount;
+}

@@ -1,0 +1,74 @@
+// A request as the core sees it, whatever carried it; and what comes back.
+
+export type Operation = "create" | "read" | "update" | "patch" | "delete" | "list" | "scan" | "help";
+
+export interface Connection {
+  /** "" on a unix socket. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** True for loopback and unix sockets. */
+  readonly local: boolean;
+}
+
+export interface Request {
+  readonly id: string;
+  /** "update" for POST and PUT; the core makes it "create" where the route says that nothing is there yet. */
+  readonly operation: Operation;
+  /** Below /v1/, decoded once, no leading slash; a list ends in "/". */
+  readonly path: string;
+  /** Body fields, or the query's for requests without a body. Own properties only, null prototype. */
+  readonly data: Readonly<Record<string, unknown>>;
+  readonly token: string | null;
+  readonly connection: Connection;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** Milliseconds since 1970, taken once when the request came in. */
+  readonly time: number;
+  /** Seconds asked for by X-Vault-Wrap-TTL. */
+  readonly wrapTtl?: number;
+}
+
+/** Which body the answer has: Vault's envelope, the data alone (sys/health), or the data in both places (sys/mounts). */
+export type Shape = "envelope" | "bare" | "both";
+
+/** States that api turns into a status other than 200 or 204. */
+export type Outcome = "accepted" | "standby" | "sealed" | "uninitialized";
+
+/** What an auth method proved. Only the core makes a token of it. */
+export interface Grant {
+  /** Who: the stable name at this mount, already normalised. Becomes the entity alias. */
+  readonly alias: { readonly name: string; readonly metadata?: Readonly<Record<string, string>> };
+  readonly displayName: string;
+  /** The declaration that made the grant: its token_* fields decide policies and TTLs, now and on later requests. */
+  readonly mapping: { readonly resource: string; readonly name: string };
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export interface AuthResult {
+  readonly client_token: string;
+  readonly accessor: string;
+  readonly policies: readonly string[];
+  readonly token_policies: readonly string[];
+  readonly identity_policies?: readonly string[];
+  readonly metadata: Readonly<Record<string, string>> | null;
+  readonly lease_duration: number;
+  readonly renewable: boolean;
+  readonly entity_id: string;
+  readonly token_type: "service" | "batch";
+  readonly orphan: boolean;
+  readonly mfa_requirement: null;
+  readonly num_uses: number;
+}
+
+export interface Response {
+  /** Plain data; null or left out answers 204 unless there is an auth, a grant or a warning. Handed over: frozen. */
+  readonly data?: Readonly<Record<string, unknown>> | null;
+  /** `data` is one and the same deeply frozen object for as long as its content stands: other layers may keep what they
+   *  derive from it (its JSON, its hashed form) by its identity. */
+  readonly shared?: true;
+  readonly auth?: AuthResult;
+  readonly grant?: Grant;
+  readonly warnings?: readonly string[];
+  readonly shape?: Shape;
+  readonly outcome?: Outcome;
+  readonly lease?: { readonly id: string; readonly duration: number; readonly renewable: boolean };
+}

@@ -1,0 +1,31 @@
+// What the rest of the program sees of storage: a prefix of the decrypted tree. Keys are relative to it.
+// Must hold: what a view returns was written by this vault under exactly this key and version; anything else is an error.
+
+import type { Page } from "./storage.ts";
+
+/** Plain readonly data. Objects that a view hands out are shared with its cache: frozen, never to be changed. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+
+export interface ViewEntry<T> {
+  readonly value: T;
+  readonly version: number;
+}
+
+export interface ViewOp {
+  readonly key: string;
+  /** An object is stored as JSON, null deletes. The caller gives the object away: the view freezes and caches it. */
+  readonly value: Uint8Array | object | null;
+  readonly expect?: number | "absent";
+}
+
+export interface View {
+  /** Bytes as written. Throws VaultError `storage` where the entry does not decrypt, `sealed` after a seal. */
+  get(key: string): Promise<ViewEntry<Uint8Array> | null>;
+  /** The parsed entry, deeply frozen; the same object for as long as it stays in the cache. */
+  getJson<T extends object>(key: string): Promise<ViewEntry<T> | null>;
+  /** All or nothing on atomic stores, in order elsewhere. Returns the versions written, 0 for deletes. */
+  write(ops: readonly ViewOp[]): Promise<number[]>;
+  list(prefix: string, page?: Page): Promise<string[]>;
+  /** The view below `prefix`, which ends in "/". */
+  sub(prefix: string): View;
+}
