@@ -2,7 +2,7 @@
 
 export interface Clock {
   /** Milliseconds since 1970, UTC. */
-  now(): number;
+  readonly now: () => number;
 }
 
 export const systemClock: Clock = { now: () => Date.now() };

@@ -9,6 +9,8 @@ import type { Fields } from "./fields.ts";
 export interface Batch {
   readonly first: number;
   readonly lines: readonly Uint8Array[];
+  /** The same lines, one after the other: one write. */
+  readonly bytes: Uint8Array;
 }
 
 /** The last line that a device has kept. */
@@ -22,16 +24,19 @@ export interface AuditDevice {
   readonly type: string;
   /** Its name in config and in logs. */
   readonly name: string;
-  /** Where this device stands; null where it holds nothing. Asked once at unseal, before the first write. */
+  /** Where this device stands; null where it holds nothing. Asked at unseal, and again after a write that failed: what it
+   *  then names is kept, and nothing behind it is. */
   head(): Promise<Head | null>;
-  /** Lines from sequence number `from` on, at most `limit`, for a device that fell behind. */
+  /** Lines with their newlines from sequence number `from` on, at most `limit` (fewer where they are large), for a device
+   *  that fell behind; none where it does not hold line `from`. */
   read(from: number, limit: number): Promise<Uint8Array[]>;
-  /** Resolves once kept, in this device's sense. One call at a time; batches are consecutive. */
+  /** Resolves once kept, in this device's sense. One call at a time; batches are consecutive, but for lines that no device
+   *  has any more. A batch that begins at or before the head is refused. */
   write(batch: Batch): Promise<void>;
   /** After an outside rotation of its file. */
   reopen?(): Promise<void>;
-  /** A reconcile entry, beside the request log (devices that have a place for one). */
-  reconcile?(entry: Readonly<Record<string, unknown>>): Promise<void>;
+  /** What operators should know of it beside its head: lag, alarms, the key that verifies what it publishes. */
+  status?(): object;
   /** Flushes what it holds. */
   close(): Promise<void>;
 }

@@ -58,7 +58,7 @@ export interface Kind {
   /** Members of `spec`, without `mount`. */
   readonly fields: Fields;
   /** The one spelling of a name; the identity where left out. */
-  normalize?(name: string): string;
+  readonly normalize?: (name: string) => string;
   /** Names that exist without a document (policies "default" and "root"). */
   readonly builtin?: readonly string[];
   /** Faults that the schema cannot tell, offline. `path` leads to the value below `spec`. Whether the server allows it
@@ -71,6 +71,8 @@ export interface Kind {
 export interface Fault {
   readonly path: readonly (string | number)[];
   readonly message: string;
+  /** For `ceiling`: what server config lists under `gitops.allow` to open this; the kind's name where left out. */
+  readonly allow?: string;
 }
 
 /** What one commit declares. */

@@ -77,7 +77,9 @@ export interface Route {
   /** No token is asked for (logins). */
   readonly unauthenticated?: true;
   /** The caller needs the `sudo` capability too. */
-  readonly sudo?: true;
+  readonly sudo?: boolean;
+  /** Runs and is answered even where no audit device keeps its entry: for seal alone. */
+  readonly always?: true;
 }
 
 /** State of one declared object: made on first use, ends with the declaration. */
@@ -95,8 +97,11 @@ export interface Resource {
   /** Below the mount, ":name" last: "users/:name". Its folder answers list. */
   readonly path: string;
   readonly fields: Fields;
+  /** Older names that the API still takes for a field, such as { policies: "token_policies" }; the field wins where both
+   *  are given. Never in Git. */
+  readonly aliases?: Readonly<Record<string, string>>;
   /** The one spelling of a name (RFC-free: lower case, trimmed); the identity where left out. */
-  normalize?(name: string): string;
+  readonly normalize?: (name: string) => string;
   /** Faults beyond the schema, offline. */
   check?(spec: Readonly<Record<string, unknown>>): readonly Fault[];
   /** What the API shows; the non-secret fields unless given. */
@@ -112,8 +117,6 @@ export interface Resource {
 
 export interface Mount {
   readonly routes: readonly Route[];
-  /** Prepares the mount's storage; runs at each start. */
-  open?(): Promise<void>;
 }
 
 /** What a plugin folder's index.ts exports as `plugin`. */

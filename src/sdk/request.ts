@@ -71,4 +71,6 @@ export interface Response {
   readonly shape?: Shape;
   readonly outcome?: Outcome;
   readonly lease?: { readonly id: string; readonly duration: number; readonly renewable: boolean };
+  /** The answering mount's type, "kv". The door fills it in; the envelope shows it. */
+  readonly mountType?: string;
 }

@@ -1,0 +1,159 @@
+// The barrier: what stands between the program and storage. Sealed, it has no key and gives nothing; unsealed, it hands
+// out views of the decrypted tree.
+// Must hold: a call that began before a seal never returns data after it.
+// Known gap: keys and entries that were dropped stay in memory until the garbage collector takes them; parsed JSON cannot
+// be wiped. An entry that was deleted or replaced by an earlier version of itself is not noticed here.
+
+import type { KeyObject } from "node:crypto";
+import { systemClock, type Clock } from "../../lib/clock.ts";
+import { encryptBound } from "../../lib/bound.ts";
+import type { Logger } from "../../lib/log.ts";
+import { Mutex } from "../../lib/mutex.ts";
+import { VaultError } from "../../sdk/errors.ts";
+import type { Page, StorageBackend } from "../../sdk/storage.ts";
+import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
+import { createKeyring, keyringKey, openKeyring } from "./keyring.ts";
+import { sealed, Session, type Entry } from "./session.ts";
+import { firstMark, markOp, versionsKey } from "./versions.ts";
+
+export interface BarrierOptions {
+  readonly storage: StorageBackend;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  /** Bytes of decrypted entries to keep; 64 MiB unless given. */
+  readonly cacheBytes?: number;
+}
+
+const keyringVersion = 1;
+
+export class Barrier {
+  readonly #storage: StorageBackend;
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #cacheBytes: number;
+  readonly #life = new Mutex();
+  #session: Session | null = null;
+  /** Counts seals, so that an unseal under way does not undo one. */
+  #seals = 0;
+
+  constructor(options: BarrierOptions) {
+    this.#storage = options.storage;
+    this.#log = options.log;
+    this.#clock = options.clock ?? systemClock;
+    this.#cacheBytes = options.cacheBytes ?? 64 * 1024 * 1024;
+  }
+
+  get sealed(): boolean {
+    return this.#session === null;
+  }
+
+  async initialized(): Promise<boolean> {
+    return (await this.#storage.get(keyringKey)) !== null;
+  }
+
+  /** Makes the keyring; the barrier stays sealed. `rootKey` has 32 bytes and stays the caller's to wipe. Throws VaultError
+   *  `invalid` where there is a keyring already. */
+  initialize(rootKey: Uint8Array): Promise<void> {
+    return this.#life.run("life", async () => {
+      if (await this.initialized()) throw new VaultError("invalid", "Vault is already initialized");
+      const file = await createKeyring(rootKey, keyringVersion, this.#clock.now());
+      const { active } = await openKeyring(rootKey, keyringVersion, file);
+      const seal = (version: number): Uint8Array => encryptBound(active.stanza, versionsKey, version, Buffer.alloc(0));
+      // The mark first: a store that is not atomic and stops in between is one without a keyring, and begins anew. Its
+      // mark is then of a key that nobody has.
+      const left = await this.#storage.get(versionsKey);
+      await this.#storage.write([
+        markOp({ seal }, firstMark, left?.version ?? "absent"),
+        { key: keyringKey, value: file, version: keyringVersion, expect: "absent" },
+      ]);
+    });
+  }
+
+  /** Throws VaultError `uninitialized`, or `invalid` where `rootKey` does not open the keyring. `rootKey` stays the
+   *  caller's to wipe. */
+  unseal(rootKey: Uint8Array): Promise<void> {
+    return this.#life.run("life", async () => {
+      if (this.#session !== null) throw new VaultError("invalid", "Vault is already unsealed");
+      const seals = this.#seals;
+      const stored = await this.#storage.get(keyringKey);
+      if (stored === null) throw new VaultError("uninitialized", "Vault is not initialized");
+      const keyring = await openKeyring(rootKey, stored.version, stored.value).catch((error: unknown) => {
+        this.#log.security("the keyring did not open: a wrong key, or a keyring that was changed");
+        throw error;
+      });
+      if (seals !== this.#seals) throw sealed();
+      this.#session = new Session(this.#storage, this.#log, keyring, this.#cacheBytes);
+    });
+  }
+
+  /** Drops keys and caches at once. */
+  seal(): void {
+    this.#seals += 1;
+    this.#session?.close();
+    this.#session = null;
+  }
+
+  /** The tree below `prefix`, which is "" or ends in "/". Works across seals: each call needs an unsealed barrier. */
+  view(prefix: string): View {
+    if (prefix !== "" && !prefix.endsWith("/")) throw new VaultError("internal", "a view's prefix must end in a slash");
+    return new BarrierView(() => this.#open(), prefix);
+  }
+
+  /** An HMAC-SHA-256 key for one purpose, the same for the life of the vault. Throws VaultError `sealed`. */
+  mac(purpose: string): KeyObject {
+    return this.#open().mac(purpose);
+  }
+
+  /** An Ed25519 private key for one purpose, the same for the life of the vault. Throws VaultError `sealed`. */
+  signingKey(purpose: string): KeyObject {
+    return this.#open().signingKey(purpose);
+  }
+
+  #open(): Session {
+    if (this.#session === null) throw sealed();
+    return this.#session;
+  }
+}
+
+/** A copy, since the cached bytes are wiped at seal and must not change under way. */
+const copy = (entry: Entry): ViewEntry<Uint8Array> => ({ value: new Uint8Array(entry.bytes), version: entry.version });
+
+class BarrierView implements View {
+  readonly #session: () => Session;
+  readonly #prefix: string;
+
+  constructor(session: () => Session, prefix: string) {
+    this.#session = session;
+    this.#prefix = prefix;
+  }
+
+  async get(key: string): Promise<ViewEntry<Uint8Array> | null> {
+    const session = this.#session();
+    const hit = session.peek(this.#prefix + key);
+    if (hit !== undefined) return hit === null ? null : copy(hit);
+    const entry = await session.load(this.#prefix + key);
+    session.check();
+    return entry === null ? null : copy(entry);
+  }
+
+  async getJson<T extends object>(key: string): Promise<ViewEntry<T> | null> {
+    const session = this.#session();
+    const hit = session.peek(this.#prefix + key);
+    const entry = hit === undefined ? await session.load(this.#prefix + key) : hit;
+    // What is stored under a key has the type that the writer of that key gave it.
+    return entry === null ? null : (session.parse(entry) as ViewEntry<T>);
+  }
+
+  async write(ops: readonly ViewOp[]): Promise<number[]> {
+    return this.#session().write(ops.map((op) => ({ ...op, key: this.#prefix + op.key })));
+  }
+
+  async list(prefix: string, page?: Page): Promise<string[]> {
+    return this.#session().list(this.#prefix + prefix, page);
+  }
+
+  sub(prefix: string): View {
+    if (!prefix.endsWith("/")) throw new VaultError("internal", "a view's prefix must end in a slash");
+    return new BarrierView(this.#session, this.#prefix + prefix);
+  }
+}

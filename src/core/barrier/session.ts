@@ -1,0 +1,254 @@
+// What is open between unseal and seal: the keys, the cache of decrypted entries, and the reads and writes under way.
+// Must hold:
+//  - nothing is returned after `close`, not even by calls that began before it;
+//  - an entry is returned only where it decrypts under a key of the keyring as this very key and version;
+//  - the cache never holds what is older than storage: a write enters it once it is durable, a write that failed or met
+//    another write of the same key empties its place, and a read that a write has overtaken is not kept.
+
+import { createHmac, createPrivateKey, createSecretKey, type KeyObject } from "node:crypto";
+import { AgeError, type StanzaKey } from "../../lib/age.ts";
+import { decryptBound, encryptBound } from "../../lib/bound.ts";
+import { zero } from "../../lib/bytes.ts";
+import type { Logger } from "../../lib/log.ts";
+import { Lru } from "../../lib/lru.ts";
+import { VaultError } from "../../sdk/errors.ts";
+import { checkKey } from "../../sdk/keys.ts";
+import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
+import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
+import { deepFreeze, freezePlain } from "./json.ts";
+import { keyringKey, type Keyring } from "./keyring.ts";
+import { Versions, versionsKey } from "./versions.ts";
+
+/** One decrypted entry. */
+export interface Entry {
+  readonly bytes: Buffer;
+  readonly version: number;
+  /** Made when first asked for. */
+  json: ViewEntry<object> | null;
+}
+
+interface Writing {
+  count: number;
+  /** Two writes of the key were under way at once: which one landed last is for storage to say. */
+  mixed: boolean;
+}
+
+export const sealed = (): VaultError => new VaultError("sealed", "Vault is sealed");
+// RFC 8410: the DER in front of the 32 bytes of an Ed25519 private key.
+const ed25519Prefix = Buffer.from("302e020100300506032b657004220420", "hex");
+const reserved: ReadonlySet<string> = new Set([keyringKey, versionsKey]);
+
+/** Bytes that an entry takes: parsed JSON is about three times its text. */
+const absentWeight = 200;
+const weigh = (key: string, entry: Entry): number => 300 + 2 * key.length + 4 * entry.bytes.length;
+
+function checkReserved(key: string): void {
+  if (reserved.has(key)) throw new VaultError("internal", "storage: this key belongs to the barrier");
+}
+
+export class Session {
+  readonly #storage: StorageBackend;
+  readonly #log: Logger;
+  readonly #versions: Versions;
+  /** By key; null where storage is known to hold nothing. */
+  readonly #cache: Lru<Entry | null>;
+  readonly #reads = new Map<string, Promise<Entry | null>>();
+  readonly #writes = new Map<string, Writing>();
+  readonly #macs = new Map<string, KeyObject>();
+  readonly #find = (name: string): StanzaKey | null => this.#keyring?.terms.get(name)?.stanza ?? null;
+  #keyring: Keyring | null;
+
+  constructor(storage: StorageBackend, log: Logger, keyring: Keyring, cacheBytes: number) {
+    this.#storage = storage;
+    this.#log = log;
+    this.#keyring = keyring;
+    this.#cache = new Lru(cacheBytes);
+    this.#versions = new Versions(storage, {
+      seal: (version) => encryptBound(this.#keys().active.stanza, versionsKey, version, Buffer.alloc(0)),
+      open: (stored) => void this.#decrypt(versionsKey, stored),
+    });
+  }
+
+  /** Forgets keys and entries. Calls under way reject with `sealed`. */
+  close(): void {
+    this.#keyring = null;
+    for (const entry of this.#cache.values()) {
+      if (entry === null) continue;
+      zero(entry.bytes);
+      entry.json = null;
+    }
+    this.#cache.clear();
+    this.#reads.clear();
+    this.#macs.clear();
+  }
+
+  /** Throws VaultError `sealed` once closed. */
+  check(): void {
+    this.#keys();
+  }
+
+  /** The cached entry, null where it is known that there is none: no promise on the way. */
+  peek(key: string): Entry | null | undefined {
+    return this.#cache.get(key);
+  }
+
+  /** The entry from storage. Readers of one key share a read until a write of that key ends. */
+  load(key: string): Promise<Entry | null> {
+    checkReserved(key);
+    const under = this.#reads.get(key);
+    if (under !== undefined) return under;
+    const read: Promise<Entry | null> = this.#fetch(key, () => this.#reads.get(key) === read);
+    this.#reads.set(key, read);
+    return read;
+  }
+
+  async #fetch(key: string, isCurrent: () => boolean): Promise<Entry | null> {
+    let current = false;
+    let stored: Stored | null;
+    try {
+      stored = await this.#storage.get(key);
+    } finally {
+      current = isCurrent();
+      if (current) this.#reads.delete(key);
+    }
+    this.#keys();
+    if (stored === null) {
+      if (current) this.#cache.set(key, null, absentWeight + key.length);
+      return null;
+    }
+    const entry: Entry = { bytes: this.#decrypt(key, stored), version: stored.version, json: null };
+    if (current) this.#cache.set(key, entry, weigh(key, entry));
+    return entry;
+  }
+
+  #decrypt(key: string, stored: Stored): Buffer {
+    this.#keys();
+    try {
+      return decryptBound(this.#find, key, stored.version, stored.value);
+    } catch (error) {
+      if (!(error instanceof AgeError)) throw error;
+      this.#log.security("an entry in storage was changed, moved or forged: it does not open", {
+        path: key,
+        part: error.part,
+      });
+      throw new VaultError("storage", "storage: an entry is damaged or forged; the server's log names it");
+    }
+  }
+
+  /** The parsed entry, the same object each time. Throws where the entry is no JSON object. */
+  parse(entry: Entry): ViewEntry<object> {
+    this.#keys();
+    if (entry.json !== null) return entry.json;
+    let value: unknown;
+    try {
+      value = JSON.parse(entry.bytes.toString("utf8"));
+    } catch {
+      throw new VaultError("storage", "storage: an entry that should be JSON is not");
+    }
+    if (typeof value !== "object" || value === null) {
+      throw new VaultError("storage", "storage: an entry that should be a JSON object is not");
+    }
+    deepFreeze(value);
+    entry.json = Object.freeze({ value, version: entry.version });
+    return entry.json;
+  }
+
+  /** `ops` with full keys. */
+  async write(ops: readonly ViewOp[]): Promise<number[]> {
+    this.#keys();
+    for (const { key } of ops) {
+      checkKey(key);
+      checkReserved(key);
+    }
+    const texts = ops.map(({ value }) => toBytes(value));
+    const first = this.#versions.take(ops.length) ?? (await this.#versions.reserve(ops.length));
+    const key = this.#keys().active.stanza;
+    const entries = ops.map((op, at): Entry | null => entryOf(op.value, texts[at] ?? null, first + at));
+    const sealedOps = ops.map((op, at): Op => {
+      const version = first + at;
+      const bytes = texts[at] ?? null;
+      const value = bytes === null ? null : encryptBound(key, op.key, version, bytes);
+      return op.expect === undefined
+        ? { key: op.key, value, version }
+        : { key: op.key, value, version, expect: op.expect };
+    });
+    for (const op of ops) this.#begin(op.key);
+    try {
+      await this.#storage.write(sealedOps);
+    } catch (error) {
+      for (const op of ops) this.#finish(op.key, null);
+      throw this.#keyring === null ? sealed() : error;
+    }
+    for (const [at, op] of ops.entries()) this.#finish(op.key, entries[at] ?? null);
+    this.#keys();
+    return ops.map((op, at) => (op.value === null ? 0 : first + at));
+  }
+
+  #begin(key: string): void {
+    const writing = this.#writes.get(key);
+    if (writing === undefined) this.#writes.set(key, { count: 1, mixed: false });
+    else {
+      writing.count += 1;
+      writing.mixed = true;
+    }
+  }
+
+  /** `entry` is what storage now holds; null where that is nothing or not known. */
+  #finish(key: string, entry: Entry | null): void {
+    const writing = this.#writes.get(key);
+    if (writing === undefined) return;
+    writing.count -= 1;
+    if (writing.count === 0) this.#writes.delete(key);
+    this.#reads.delete(key);
+    if (entry === null || writing.mixed || this.#keyring === null) this.#cache.delete(key);
+    else this.#cache.set(key, entry, weigh(key, entry));
+  }
+
+  async list(prefix: string, page?: Page): Promise<string[]> {
+    this.#keys();
+    const names = await this.#storage.list(prefix, page);
+    this.#keys();
+    return names;
+  }
+
+  mac(purpose: string): KeyObject {
+    const made = this.#macs.get(purpose);
+    if (made !== undefined) return made;
+    const bytes = this.#derive("mac", purpose);
+    const key = createSecretKey(bytes);
+    zero(bytes);
+    this.#macs.set(purpose, key);
+    return key;
+  }
+
+  signingKey(purpose: string): KeyObject {
+    const seed = this.#derive("signing", purpose);
+    const der = Buffer.concat([ed25519Prefix, seed]);
+    const key = createPrivateKey({ key: der, format: "der", type: "pkcs8" });
+    zero(seed, der);
+    return key;
+  }
+
+  /** One block of HKDF-Expand (RFC 5869) of the keyring's secret. */
+  #derive(kind: string, purpose: string): Buffer {
+    return createHmac("sha256", this.#keys().secret).update(`writ ${kind} 1\0${purpose}\x01`).digest();
+  }
+
+  #keys(): Keyring {
+    if (this.#keyring === null) throw sealed();
+    return this.#keyring;
+  }
+}
+
+/** The bytes to store, the session's own copy; freezes objects. */
+function toBytes(value: ViewOp["value"]): Buffer | null {
+  if (value === null) return null;
+  if (value instanceof Uint8Array) return Buffer.from(value);
+  freezePlain(value);
+  return Buffer.from(JSON.stringify(value));
+}
+
+function entryOf(value: ViewOp["value"], bytes: Buffer | null, version: number): Entry | null {
+  if (value === null || bytes === null) return null;
+  return { bytes, version, json: value instanceof Uint8Array ? null : Object.freeze({ value, version }) };
+}

@@ -1,0 +1,44 @@
+// Byte arrays that may hold keys: wiping, comparing, random ones; and the byte order of strings.
+// Must hold: nothing here turns bytes into a string.
+// Known gap: V8 and OpenSSL may have copied what is wiped here; wiping shortens the time, it proves nothing.
+
+import { randomFillSync, timingSafeEqual } from "node:crypto";
+
+/** Overwrites every buffer given with zeros. */
+export function zero(...buffers: readonly (Uint8Array | null | undefined)[]): void {
+  for (const buffer of buffers) buffer?.fill(0);
+}
+
+/** In time that depends on the lengths only. */
+export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b);
+
+const pool = Buffer.alloc(8192);
+let used = pool.length;
+
+/** `size` bytes from the system's generator, in memory of their own. Drawn in blocks: a call into OpenSSL costs more than
+ *  the bytes do. What has been handed out is wiped from the block. */
+export function randomBuffer(size: number): Buffer<ArrayBuffer> {
+  const out = Buffer.alloc(size);
+  if (size > pool.length) return randomFillSync(out);
+  if (used + size > pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  pool.copy(out, 0, used, used + size);
+  pool.fill(0, used, used + size);
+  used += size;
+  return out;
+}
+
+const unit = (code: number): number => (code >= 0xe000 ? code - 0x800 : code >= 0xd800 ? code + 0x2000 : code);
+
+/** The order of the strings' UTF-8 bytes. `<` compares UTF-16 units, which sorts U+E000..U+FFFF behind the astral planes. */
+export function compareUtf8(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let at = 0; at < length; at++) {
+    const x = a.charCodeAt(at);
+    const y = b.charCodeAt(at);
+    if (x !== y) return unit(x) - unit(y);
+  }
+  return a.length - b.length;
+}
