@@ -1,0 +1,181 @@
+// Declared policies, compiled once when they change: what the matcher merges, and the kind that Git documents have.
+// Must hold: whatever Git declares and `check` lets pass compiles; what the API declares is held to Vault's own rules only.
+
+import { VaultError } from "../sdk/errors.ts";
+import { field } from "../sdk/fields.ts";
+import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
+import { capabilities, isCapability } from "./capability.ts";
+import { defaultRules } from "./default.ts";
+import { covers, parsePattern, patternFault } from "./pattern.ts";
+import { printRules } from "./print.ts";
+import { Rule, type RuleSpec } from "./rule.ts";
+import { fill, isTemplate, parseTemplate, type Template, templateFault } from "./template.ts";
+
+export type { Capability } from "./capability.ts";
+export type { RuleSpec } from "./rule.ts";
+
+export interface Policy {
+  readonly name: string;
+  /** Allows everything; has no rules. */
+  readonly root: boolean;
+  readonly rules: readonly Rule[];
+  /** As declared. */
+  readonly specs: readonly RuleSpec[];
+  /** Rules with holes, bound when they are merged for an entity. */
+  readonly templates: readonly { readonly template: Template; readonly spec: RuleSpec }[];
+}
+
+export const policyFields = {
+  rules: field.list(
+    "What is allowed, path by path; the most specific path decides",
+    {
+      path: field.string("Path below /v1/; `*` at the end for any rest, `+` for one segment", { required: true }),
+      capabilities: field.strings("What may be done there; deny wins over everything", {
+        required: true,
+        enum: capabilities,
+      }),
+      allowed_parameters: field.json(
+        "Names of the only fields a request may have, each with a list of values ([] for any)",
+      ),
+      denied_parameters: field.json("Names of fields a request may not have, each with a list of values ([] for any)"),
+      required_parameters: field.strings("Names of fields a request must have"),
+    },
+    { required: true },
+  ),
+} as const;
+
+/** What no compiled rule can have, wherever it was declared; null where there is nothing. */
+function ruleFault(spec: RuleSpec): string | null {
+  const unknown = spec.capabilities.find((name) => !isCapability(name));
+  if (unknown !== undefined)
+    return `no capability is called ${JSON.stringify(unknown)}; there are ${capabilities.join(", ")}`;
+  return patternFault(spec.path) ?? templateFault(spec.path, false) ?? parametersFault(spec);
+}
+
+function parametersFault(spec: RuleSpec): string | null {
+  for (const name of ["allowed_parameters", "denied_parameters"] as const) {
+    const given: unknown = spec[name];
+    if (given === undefined || given === null) continue;
+    const lists = typeof given === "object" && !Array.isArray(given) && Object.values(given).every(Array.isArray);
+    if (!lists) return `${name} needs a list of values for each field name, [] for any value`;
+  }
+  return null;
+}
+
+/** Throws VaultError `invalid` naming the policy and the rule. */
+export function compileRules(name: string, specs: readonly RuleSpec[]): Policy {
+  const rules: Rule[] = [];
+  const templates: { template: Template; spec: RuleSpec }[] = [];
+  for (const spec of specs) {
+    const fault = ruleFault(spec);
+    if (fault !== null) throw new VaultError("invalid", `policy "${name}", path "${spec.path}": ${fault}`);
+    if (isTemplate(spec.path)) templates.push({ template: parseTemplate(spec.path), spec });
+    else rules.push(Rule.of(name, spec.path, spec));
+  }
+  return Object.freeze({ name, root: false, specs, rules: Object.freeze(rules), templates: Object.freeze(templates) });
+}
+
+/** The rules of a declaration, as `policyFields` parsed them. */
+export const rulesOf = (declaration: Pick<Declaration, "spec">): readonly RuleSpec[] =>
+  (declaration.spec["rules"] ?? []) as unknown as readonly RuleSpec[];
+
+/** Throws VaultError `invalid`. */
+export function compilePolicy(declaration: Pick<Declaration, "name" | "spec">): Policy {
+  const name = normalizeName(declaration.name);
+  if (name === "root") throw new VaultError("invalid", 'the policy "root" cannot be changed');
+  return compileRules(name, rulesOf(declaration));
+}
+
+export const rootPolicy: Policy = Object.freeze({ name: "root", root: true, specs: [], rules: [], templates: [] });
+export const defaultPolicy: Policy = compileRules("default", defaultRules);
+
+/** Its rules as HCL. */
+export const printPolicy = (policy: Policy): string => printRules(policy.specs);
+export const defaultPolicyText: string = printPolicy(defaultPolicy);
+
+/** As Vault spells the names of policies. */
+export const normalizeName = (name: string): string => name.trim().toLowerCase();
+
+/** Lists of policies are written with commas. */
+const badName = /^$|[,\p{Cc}]/u;
+const reserved = new Set(["root", "response-wrapping"]);
+
+function nameFault(declaration: Declaration): readonly Fault[] {
+  const name = normalizeName(declaration.name);
+  const fault = (message: string): readonly Fault[] => [{ path: [], message }];
+  if (reserved.has(name)) return fault(`"${name}" is built in and cannot be changed; choose another name`);
+  return badName.test(name) ? fault("a policy's name needs text without commas and control characters") : [];
+}
+
+/** Mistakes that Vault lets pass, and that nobody means. */
+function oversight(spec: RuleSpec): string | null {
+  const path = spec.path.replace(/^\//, "");
+  if (path === "" || path !== path.trim()) return "is empty, or has spaces at its ends";
+  const text = fill(path, "");
+  if (text.slice(0, -1).includes("*")) return "`*` is a wildcard only at the very end; write `+` for one segment";
+  if (spec.capabilities.includes("deny") && isTemplate(path)) {
+    return "a rule that denies takes no template: for whom it has no value, it would be gone and open what it closes";
+  }
+  return templateFault(path, true);
+}
+
+function gitFaults(specs: readonly RuleSpec[]): readonly Fault[] {
+  const faults: Fault[] = [];
+  const seen = new Map<string, number>();
+  for (const [at, spec] of specs.entries()) {
+    const path = spec.path.replace(/^\//, "");
+    const fault = oversight(spec);
+    if (fault !== null) faults.push({ path: ["rules", at, "path"], message: `${JSON.stringify(spec.path)}: ${fault}` });
+    if (spec.capabilities.length === 0) {
+      const message = "no capability: write [deny] to close this path, or leave the rule out";
+      faults.push({ path: ["rules", at, "capabilities"], message });
+    }
+    const first = seen.get(path);
+    if (first === undefined) seen.set(path, at);
+    else {
+      const message = `rules ${first + 1} and ${at + 1} have the same path ${JSON.stringify(path)}; make them one`;
+      faults.push({ path: ["rules", at, "path"], message });
+    }
+  }
+  return faults;
+}
+
+function check(declaration: Declaration): readonly Fault[] {
+  const specs = rulesOf(declaration);
+  const faults = specs.flatMap((spec, at): readonly Fault[] => {
+    const message = ruleFault(spec);
+    return message === null ? [] : [{ path: ["rules", at], message }];
+  });
+  const own = [...nameFault(declaration), ...faults];
+  return declaration.source === null || own.length > 0 ? own : gitFaults(specs);
+}
+
+/** Whether some path below sys/ matches, whatever fills the holes. */
+function reachesSys(path: string): boolean {
+  const hole = "\0";
+  const filled = fill(path.replace(/^\//, ""), hole);
+  const [head = ""] = filled.split("/");
+  const cut = head.indexOf(hole);
+  if (cut < 0) return covers(parsePattern(filled), "sys/") !== "none";
+  return "sys".startsWith(head.slice(0, cut));
+}
+
+function ceiling(declaration: Declaration): readonly Fault[] {
+  return rulesOf(declaration).flatMap((spec, at): readonly Fault[] => {
+    const grants = spec.capabilities.includes("sudo") && !spec.capabilities.includes("deny");
+    if (!grants || !reachesSys(spec.path)) return [];
+    const message = `${JSON.stringify(spec.path)} gives sudo on sys/; the server's config has to open that to Git`;
+    return [{ path: ["rules", at, "capabilities"], message, allow: "sudo" }];
+  });
+}
+
+export const policyKind: Kind = {
+  name: "Policy",
+  description: "What tokens may do",
+  mount: null,
+  fields: policyFields,
+  normalize: normalizeName,
+  builtin: ["default", "root"],
+  check,
+  ceiling,
+};

@@ -1,0 +1,191 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { isVaultError } from "../sdk/errors.ts";
+import { capabilities } from "./capability.ts";
+import { compileRules } from "./compile.ts";
+import { parsePolicy } from "./hcl.ts";
+import { printRules } from "./print.ts";
+import type { RuleSpec } from "./rule.ts";
+
+const errorOf = (text: string): string => {
+  try {
+    parsePolicy(text);
+  } catch (error) {
+    if (isVaultError(error, "invalid")) return error.message;
+    throw error;
+  }
+  return "no error";
+};
+
+test("reads what people write", () => {
+  const text = `
+    # the team
+    name = "dev" // twice: see below
+    /* all
+       of it */
+    path "secret/*" {
+      capabilities = ["read", "list",]
+      comment      = <<-EOT
+        why
+      EOT
+    }
+    "path" "/a\\"b\\u00e9" { "capabilities" = ["deny"], policy = "write" }
+    path "x" { capabilities = [] allowed_parameters { a = [1, -2.5, 0x10, true, "s", { k = "v" }, [1]], "*" = [] }, }
+  `;
+  expect(parsePolicy(`\uFEFF${text.replaceAll("\n", "\r\n")}`)).toEqual([
+    { path: "secret/*", capabilities: ["read", "list"] },
+    { path: '/a"bé', capabilities: ["deny", "create", "read", "update", "delete", "list"] },
+    {
+      path: "x",
+      capabilities: [],
+      allowed_parameters: { a: [1, -2.5, 16, true, "s", { k: "v" }, [1]], "*": [] },
+    },
+  ]);
+  expect(parsePolicy("")).toEqual([]);
+});
+
+test("reads JSON, one object or several", () => {
+  const rules = [
+    { path: "a", capabilities: ["read"] },
+    { path: "b", capabilities: ["deny"] },
+    { path: "b", capabilities: ["read", "list"], required_parameters: ["x"] },
+  ];
+  expect(
+    parsePolicy(
+      '{"name":"n","path":{"a":{"capabilities":["read"]},"b":[{"policy":"deny"},{"policy":"read","required_parameters":["x"]}]}}',
+    ),
+  ).toEqual(rules);
+  expect(
+    parsePolicy(
+      ' {"path":[{"a":{"capabilities":["read"]}},{"b":[{"policy":"deny"},{"policy":"read","required_parameters":["x"]}]}]}',
+    ),
+  ).toEqual(rules);
+});
+
+describe("says where and what", () => {
+  test.each([
+    ['path "a" {\n  capabilities = ["raed"]\n}', '2:19: no capability is called "raed"'],
+    ['path "a" {\n  capabilites = ["read"]\n}', '2:3: "capabilites" is no field of a path'],
+    ['bad = "foo"', '1:1: "bad" is nothing a policy has'],
+    ["name{}", '1:5: "name" needs text'],
+    ['path "a" { policy = "banana" }', '1:21: "policy" is one of deny, read, write, sudo'],
+    ['path "a" { capabilities = "read" }', '1:27: "capabilities" needs a list'],
+    ['path "a" { capabilities = [read] }', "1:28: put read in quotation marks"],
+    ['path "a" { capabilities = ["read" "list"] }', '1:35: expected "," or "]", found "\\""'],
+    ['path "a" { capabilities = ["read"]', "1:35: expected a name, found the end of the text"],
+    ['path "a', "1:6: this text has no closing"],
+    ['path "a\n" {}', "1:6: this text has no closing"],
+    ['path "a\\q" {}', "1:8: \\q is no escape"],
+    ['path "\\uD8" {}', "1:7: \\u needs 4 hexadecimal digits"],
+    ['path a { capabilities = ["read"] }', "1:1: put the text before the block in quotation marks"],
+    ['path { capabilities = ["read"] }', "1:1: expected one path"],
+    ['path "a" "b" {}', "1:1: expected one path"],
+    ['path "a" = "b"', "1:10: expected `=` or `{`"],
+    ['path "foo/+*" { capabilities = ["read"] }', '1:1: path "foo/+*": `+*` is not a wildcard'],
+    ['path "{{a" { capabilities = ["read"] }', '1:1: path "{{a": `{{` and `}}` do not pair up'],
+    [
+      'path "a" { capabilities = ["read"]\n min_wrapping_ttl = "1h" }',
+      '2:2: "min_wrapping_ttl" is not enforced by this vault',
+    ],
+    ['path "a" { expiration = "2030-01-01T00:00:00Z" }', '1:12: "expiration" is not enforced'],
+    ['path "a" { capabilities = ["read"] capabilities = ["list"] }', '1:36: "capabilities" stands twice'],
+    ['path "a" { allowed_parameters = { b = "c" } }', '1:39: "b" in "allowed_parameters" needs a list'],
+    ['path "a" { allowed_parameters = { b = [], b = [1] } }', '1:43: "b" stands twice'],
+    ["name = <<EOT\nx\n", "1:8: no line ends this text with EOT"],
+    [`path "a" { allowed_parameters = { a = ${"[".repeat(40)}`, "nested deeper than 32"],
+    ['{"path": {"a": {"capabilities": ["read"],}}}', "1:42: expected another entry after the comma"],
+    ['{"path": {"a" {"capabilities": ["read"]}}}', '1:15: expected ":" after the name'],
+    ['{"path": {a: {}}}', "1:11: expected a name"],
+    ['{"path": {}} # more', '1:14: expected the end of the text, found "#"'],
+    ['{"path": {"a": {"capabilities": ["read"], "when": {}}}}', '1:43: "when" is no field of a path'],
+  ])("%s", (text, message) => {
+    expect(errorOf(text)).toContain(`failed to parse policy: `);
+    expect(errorOf(text)).toContain(message);
+  });
+
+  test("with the name, if it has one, and up to a length", () => {
+    expect(() => parsePolicy("x", "mine")).toThrow('failed to parse policy "mine": 1:2: expected');
+    expect(errorOf(" ".repeat(1_048_577))).toContain("at most 1048576 characters");
+  });
+});
+
+test("parses and refuses in time that grows with the text only", () => {
+  const texts = [
+    "# x\n".repeat(200_000),
+    "/*".repeat(400_000),
+    'path "a" { capabilities = ["read"] }\n'.repeat(20_000),
+  ];
+  const started = performance.now();
+  for (const text of texts) errorOf(text);
+  expect(performance.now() - started).toBeLessThan(5000);
+});
+
+const anyJson = fc.letrec((tie) => ({
+  value: fc.oneof(
+    { depthSize: "small" },
+    fc.string(),
+    fc.integer(),
+    fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0),
+    fc.boolean(),
+    fc.constant(null),
+    fc.array(tie("value"), { maxLength: 3 }),
+    fc.dictionary(fc.string(), tie("value"), { maxKeys: 3 }),
+  ),
+})).value;
+const parameters = fc.option(fc.dictionary(fc.string(), fc.array(anyJson, { maxLength: 3 }), { maxKeys: 3 }), {
+  nil: undefined,
+});
+const rule = fc
+  .record({
+    path: fc.string({ unit: "grapheme" }).filter((path) => !path.includes("+*") && !/\{\{|\}\}/.test(path)),
+    capabilities: fc.subarray([...capabilities]),
+    allowed_parameters: parameters,
+    denied_parameters: parameters,
+    required_parameters: fc.option(fc.array(fc.string(), { maxLength: 3 }), { nil: undefined }),
+  })
+  .map((fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)));
+
+test("reads back what is printed, as HCL and as JSON", () => {
+  fc.assert(
+    fc.property(fc.array(rule, { maxLength: 4 }), (generated) => {
+      const rules = generated as unknown as RuleSpec[];
+      const plain = JSON.parse(JSON.stringify(rules)) as unknown;
+      expect(JSON.parse(JSON.stringify(parsePolicy(printRules(rules))))).toEqual(plain);
+      const members = rules.map(({ path, ...body }) => ({ [path]: body }));
+      expect(JSON.parse(JSON.stringify(parsePolicy(JSON.stringify({ path: members }))))).toEqual(plain);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("never throws anything but a VaultError, whatever comes", () => {
+  const pieces = fc.constantFrom(
+    "path",
+    '"a"',
+    "{",
+    "}",
+    "[",
+    "]",
+    "=",
+    ",",
+    ":",
+    '"',
+    "\\",
+    "<<E\n",
+    "E\n",
+    "#",
+    "/*",
+    "{{",
+    "+*",
+    "1",
+    "-",
+    "\n",
+  );
+  fc.assert(
+    fc.property(fc.array(fc.oneof(pieces, fc.string({ unit: "binary" }))), (parts) => {
+      const text = parts.join("");
+      if (errorOf(text) === "no error") compileRules("fuzz", parsePolicy(text));
+    }),
+    { numRuns: 500 },
+  );
+});

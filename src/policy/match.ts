@@ -1,0 +1,243 @@
+// Which rule decides a request: all policies of a token merged once into an index, then asked for each request.
+// Must hold: the most specific path wins, found as Vault finds it: an equal path first, then the best of all patterns
+// that match (see pattern.ts). Nothing falls back to a broader rule; no rule is a denial. A lookup visits each node of
+// the index at most once, whatever the path.
+
+import type { Operation } from "../sdk/request.ts";
+import { type Capability, namesOf } from "./capability.ts";
+import type { Policy } from "./compile.ts";
+import { covers, isMoreSpecific } from "./pattern.ts";
+import { type Decision, Rule } from "./rule.ts";
+import { bind, type Bindings } from "./template.ts";
+
+export type { Decision } from "./rule.ts";
+export type { Bindings } from "./template.ts";
+
+/** One segment deep in the tree of patterns. */
+interface Node {
+  readonly children: Map<string, Node>;
+  /** Any one segment. */
+  plus: Node | null;
+  /** A pattern that ends here. */
+  end: Rule | null;
+  /** Patterns that end in `*` in the next segment, by what it must start with, and the lengths of those, longest first. */
+  readonly tails: Map<string, Rule>;
+  lengths: readonly number[];
+}
+
+const node = (): Node => ({ children: new Map(), plus: null, end: null, tails: new Map(), lengths: [] });
+
+const nothing: Decision = Object.freeze({ allowed: false, sudo: false, rule: null });
+const help: Decision = Object.freeze({ allowed: true, sudo: false, rule: null });
+const everything: Decision = Object.freeze({
+  allowed: true,
+  sudo: true,
+  rule: Object.freeze({ path: "*", policies: Object.freeze(["root"]) }),
+});
+const rootOnly: readonly string[] = Object.freeze(["root"]);
+
+const better = (one: Rule | null, other: Rule | null): Rule | null => {
+  if (one === null || other === null) return one ?? other;
+  return isMoreSpecific(one.pattern, other.pattern) ? one : other;
+};
+
+/** The longest tail that the segment at `from` starts with: it is the most specific of this node. */
+function tailAt(at: Node, path: string, from: number): Rule | null {
+  for (const length of at.lengths) {
+    const rule = from + length <= path.length ? at.tails.get(path.slice(from, from + length)) : undefined;
+    if (rule !== undefined) return rule;
+  }
+  return null;
+}
+
+/** The best pattern below `at` for the segments from `from` on; one past the end means that there are none left. */
+function bestFrom(at: Node, path: string, from: number): Rule | null {
+  if (from > path.length) return at.end;
+  let best = at.lengths.length > 0 ? tailAt(at, path, from) : null;
+  const slash = path.indexOf("/", from);
+  const end = slash < 0 ? path.length : slash;
+  if (at.children.size > 0) {
+    const child = at.children.get(path.slice(from, end));
+    if (child !== undefined) best = better(bestFrom(child, path, end + 1), best);
+  }
+  if (at.plus !== null) best = better(bestFrom(at.plus, path, end + 1), best);
+  return best;
+}
+
+const together = (had: Rule | null | undefined, rule: Rule): Rule => (had ? had.with(rule) : rule);
+
+/** What a set of policies allows. */
+export class Acl {
+  /** Includes the policy `root`: everything is allowed. */
+  readonly root: boolean;
+  readonly #exact = new Map<string, Rule>();
+  readonly #patterns = node();
+  #hasPatterns = false;
+  /** Mounts asked for. */
+  readonly #reach = new Map<string, boolean>();
+
+  constructor(root: boolean, rules: Iterable<Rule>) {
+    this.root = root;
+    for (const rule of rules) this.#add(rule);
+  }
+
+  /** `data` are the request's fields: a rule that restricts them refuses where they are left out. */
+  check(path: string, operation: Operation, data?: Readonly<Record<string, unknown>>): Decision {
+    if (this.root) return everything;
+    if (operation === "help") return help;
+    const rule = this.#find(path, operation === "list" || operation === "scan");
+    return rule === null ? nothing : rule.decide(operation, data);
+  }
+
+  /** Sorted; ["deny"] where there are none, ["root"] for root. Frozen. */
+  capabilities(path: string): readonly (Capability | "root")[] {
+    if (this.root) return rootOnly as readonly "root"[];
+    return namesOf(this.#find(path, true)?.mask ?? 0);
+  }
+
+  /** Whether anything at or below a mount may be allowed: some rule that grants could match a path there, and is not
+   *  wholly behind one that covers the mount. `prefix` ends in "/". The first call for a prefix looks at every rule. */
+  reachable(prefix: string): boolean {
+    if (this.root) return true;
+    let known = this.#reach.get(prefix);
+    if (known === undefined) {
+      known = this.#reaches(prefix);
+      if (this.#reach.size >= 1000) this.#reach.clear();
+      this.#reach.set(prefix, known);
+    }
+    return known;
+  }
+
+  #reaches(prefix: string): boolean {
+    const found = [...this.rules()].map((rule) => ({ rule, covers: covers(rule.pattern, prefix) }));
+    const whole = found.reduce<Rule | null>((best, at) => (at.covers === "all" ? better(at.rule, best) : best), null);
+    const behind = (rule: Rule): boolean =>
+      whole !== null && rule !== whole && !rule.pattern.exact && isMoreSpecific(whole.pattern, rule.pattern);
+    return found.some((at) => at.covers !== "none" && namesOf(at.rule.mask)[0] !== "deny" && !behind(at.rule));
+  }
+
+  /** Every merged rule once: for showing what a token may. */
+  *rules(): IterableIterator<Rule> {
+    yield* this.#exact.values();
+    const open = [this.#patterns];
+    for (let at = open.pop(); at !== undefined; at = open.pop()) {
+      if (at.end !== null) yield at.end;
+      yield* at.tails.values();
+      open.push(...at.children.values());
+      if (at.plus !== null) open.push(at.plus);
+    }
+  }
+
+  #find(asked: string, folder: boolean): Rule | null {
+    let path = asked;
+    while (path.startsWith("/")) path = path.slice(1);
+    const bare = folder && path.endsWith("/") ? path.slice(0, -1) : null;
+    const exact = this.#exact.get(path) ?? (bare === null ? undefined : this.#exact.get(bare));
+    if (exact !== undefined || !this.#hasPatterns) return exact ?? null;
+    const found = bestFrom(this.#patterns, path, 0);
+    return found === null && bare !== null ? bestFrom(this.#patterns, bare, 0) : found;
+  }
+
+  #add(rule: Rule): void {
+    const { pattern } = rule;
+    if (pattern.exact) {
+      this.#exact.set(pattern.path, together(this.#exact.get(pattern.path), rule));
+      return;
+    }
+    this.#hasPatterns = true;
+    let at = this.#patterns;
+    for (const segment of pattern.segments) {
+      let next = segment === "+" ? at.plus : at.children.get(segment);
+      if (!next) {
+        next = node();
+        if (segment === "+") at.plus = next;
+        else at.children.set(segment, next);
+      }
+      at = next;
+    }
+    const { tail } = pattern;
+    if (tail === null) {
+      at.end = together(at.end, rule);
+      return;
+    }
+    at.tails.set(tail, together(at.tails.get(tail), rule));
+    if (!at.lengths.includes(tail.length)) at.lengths = [...at.lengths, tail.length].sort((one, other) => other - one);
+  }
+}
+
+/** What the policies' templates become for this entity; null for those that stay without a value. */
+const boundPaths = (policies: readonly Policy[], bindings: Bindings | null): readonly (string | null)[] =>
+  policies.flatMap((policy) =>
+    policy.templates.map(({ template }) => (bindings === null ? null : bind(template, bindings))),
+  );
+
+function* rulesOf(policies: readonly Policy[], paths: readonly (string | null)[]): IterableIterator<Rule> {
+  let at = 0;
+  for (const policy of policies) {
+    yield* policy.rules;
+    for (const { spec } of policy.templates) {
+      const path = paths[at++];
+      if (typeof path === "string") yield Rule.of(policy.name, path, spec);
+    }
+  }
+}
+
+function mergeBound(policies: readonly Policy[], paths: readonly (string | null)[]): Acl {
+  const root = policies.some((policy) => policy.root);
+  return new Acl(root, root ? [] : rulesOf(policies, paths));
+}
+
+/** What these policies allow together. `root` among them makes the others meaningless, as in Vault. Rules with holes need
+ *  `bindings`; one that they do not fill is left out. */
+export function merge(policies: readonly Policy[], bindings: Bindings | null = null): Acl {
+  const distinct = [...new Set(policies)];
+  return mergeBound(distinct, boundPaths(distinct, bindings));
+}
+
+/** Acls by the policies, as objects, and by what their templates became. Least recently used go first. */
+export class AclCache {
+  readonly #limit: number;
+  readonly #acls = new Map<string, { readonly acl: Acl; readonly weight: number }>();
+  readonly #ids = new WeakMap<Policy, number>();
+  #next = 0;
+  #weight = 0;
+
+  /** `limit` counts rules, over all sets. */
+  constructor(limit = 200_000) {
+    this.#limit = limit;
+  }
+
+  merge(policies: readonly Policy[], bindings: Bindings | null = null): Acl {
+    const sorted = [...new Set(policies)].sort((one, other) => this.#id(one) - this.#id(other));
+    const paths = boundPaths(sorted, bindings);
+    const ids = sorted.map((policy) => this.#id(policy)).join(" ");
+    const key = paths.some((path) => path !== null) ? `${ids} ${JSON.stringify(paths)}` : ids;
+    const kept = this.#acls.get(key);
+    if (kept === undefined) return this.#keep(key, sorted, paths);
+    this.#acls.delete(key);
+    this.#acls.set(key, kept);
+    return kept.acl;
+  }
+
+  #keep(key: string, policies: readonly Policy[], paths: readonly (string | null)[]): Acl {
+    const acl = mergeBound(policies, paths);
+    const weight = policies.reduce((sum, policy) => sum + policy.specs.length, 1);
+    this.#acls.set(key, { acl, weight });
+    this.#weight += weight;
+    for (const [oldest, entry] of this.#acls) {
+      if (this.#weight <= this.#limit || oldest === key) break;
+      this.#acls.delete(oldest);
+      this.#weight -= entry.weight;
+    }
+    return acl;
+  }
+
+  #id(policy: Policy): number {
+    let id = this.#ids.get(policy);
+    if (id === undefined) {
+      id = ++this.#next;
+      this.#ids.set(policy, id);
+    }
+    return id;
+  }
+}

@@ -1,0 +1,106 @@
+// allowed_parameters, denied_parameters and required_parameters: what the body of a request may hold.
+// Must hold: Vault's meaning, merging included, but for numbers, which are compared by value (Vault's never match a
+// request's); an allow list in one policy binds the others on the same path too.
+// Known gap: as in Vault a list in a request is one value, so denying "admin" does not deny ["admin", "dev"].
+
+import type { Json } from "../sdk/view.ts";
+
+type Values = ReadonlyMap<string, readonly Json[]>;
+
+export interface Parameters {
+  /** By lower-case name; an empty list is any value. */
+  readonly allowed: Values;
+  readonly denied: Values;
+  /** Lower case. */
+  readonly required: readonly string[];
+}
+
+/** As declared. */
+export interface ParameterSpec {
+  readonly allowed_parameters?: Readonly<Record<string, readonly Json[]>> | undefined;
+  readonly denied_parameters?: Readonly<Record<string, readonly Json[]>> | undefined;
+  readonly required_parameters?: readonly string[] | undefined;
+}
+
+function valuesOf(spec: Readonly<Record<string, readonly Json[]>> | undefined): Values {
+  const values = new Map<string, readonly Json[]>();
+  for (const [name, list] of Object.entries(spec ?? {})) add(values, name.toLowerCase(), list);
+  return values;
+}
+
+/** Any value in one is any value in both. */
+function add(values: Map<string, readonly Json[]>, name: string, list: readonly Json[]): void {
+  const had = values.get(name);
+  values.set(name, had === undefined ? list : had.length === 0 || list.length === 0 ? [] : [...list, ...had]);
+}
+
+function join(one: Values, other: Values): Values {
+  const values = new Map(one);
+  for (const [name, list] of other) add(values, name, list);
+  return values;
+}
+
+/** Null where nothing is asked. */
+export function parametersOf(spec: ParameterSpec): Parameters | null {
+  const allowed = valuesOf(spec.allowed_parameters);
+  const denied = valuesOf(spec.denied_parameters);
+  const required = (spec.required_parameters ?? []).map((name) => name.toLowerCase());
+  return allowed.size + denied.size + required.length === 0 ? null : { allowed, denied, required };
+}
+
+export function joinParameters(one: Parameters | null, other: Parameters | null): Parameters | null {
+  if (one === null || other === null) return one ?? other;
+  return {
+    allowed: join(one.allowed, other.allowed),
+    denied: join(one.denied, other.denied),
+    required: [...new Set([...one.required, ...other.required])],
+  };
+}
+
+/** `*` at one end or at both, in texts of two and more characters. */
+function globMatches(glob: string, text: string): boolean {
+  if (glob.length < 2) return text === glob;
+  const head = glob.startsWith("*");
+  const tail = glob.endsWith("*");
+  if (head && tail) return text.includes(glob.slice(1, -1));
+  if (head) return text.endsWith(glob.slice(1));
+  if (tail) return text.startsWith(glob.slice(0, -1));
+  return text === glob;
+}
+
+function equal(one: unknown, other: unknown): boolean {
+  if (one === other) return true;
+  if (typeof one !== "object" || typeof other !== "object" || one === null || other === null) return false;
+  if (Array.isArray(one) || Array.isArray(other)) {
+    if (!Array.isArray(one) || !Array.isArray(other) || one.length !== other.length) return false;
+    return one.every((item, at) => equal(item, other[at]));
+  }
+  const left = one as Record<string, unknown>;
+  const right = other as Record<string, unknown>;
+  const names = Object.keys(left);
+  if (names.length !== Object.keys(right).length) return false;
+  return names.every((name) => Object.hasOwn(right, name) && equal(left[name], right[name]));
+}
+
+const isIn = (list: readonly Json[], value: unknown): boolean =>
+  list.length === 0 ||
+  list.some((item) =>
+    typeof item === "string" && typeof value === "string" ? globMatches(item, value) : equal(item, value),
+  );
+
+/** Whether a request with these fields may pass. */
+export function permits(parameters: Parameters, data: Readonly<Record<string, unknown>>): boolean {
+  const { allowed, denied, required } = parameters;
+  if (required.some((name) => !Object.hasOwn(data, name))) return false;
+  const given = Object.keys(data);
+  if (given.length === 0) return true;
+  if (denied.has("*")) return false;
+  const others = allowed.size === 0 || allowed.has("*");
+  const all = others && allowed.size < 2;
+  return given.every((name) => {
+    const refused = denied.get(name.toLowerCase());
+    if (refused !== undefined && isIn(refused, data[name])) return false;
+    const accepted = allowed.get(name.toLowerCase());
+    return all || (accepted === undefined ? others : isIn(accepted, data[name]));
+  });
+}

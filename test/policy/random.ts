@@ -1,0 +1,219 @@
+// Random policies and questions from a seed, made so that patterns overlap and about half of what is asked is allowed;
+// and the comparison of a matcher with the reference on them.
+// Must hold: the same seed gives the same cases. Imports types of src/policy only, so that a changed copy can be compared.
+
+import type * as Compile from "../../src/policy/compile.ts";
+import type * as Hcl from "../../src/policy/hcl.ts";
+import type * as Match from "../../src/policy/match.ts";
+import type { Operation } from "../../src/sdk/request.ts";
+import {
+  type Answer,
+  answer,
+  capabilitiesAt,
+  type Facts,
+  type PlainPolicy,
+  type PlainRule,
+  type Question,
+} from "./reference.ts";
+
+export interface Engine {
+  readonly compile: Pick<typeof Compile, "compileRules" | "printPolicy" | "rootPolicy">;
+  readonly hcl: Pick<typeof Hcl, "parsePolicy">;
+  readonly match: Pick<typeof Match, "merge" | "AclCache">;
+}
+
+/** mulberry32: a number in [0, 1) at each call. */
+export function randomFrom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+type Random = () => number;
+const chance = (random: Random, probability: number): boolean => random() < probability;
+const below = (random: Random, count: number): number => Math.floor(random() * count);
+function one<T>(random: Random, from: readonly T[]): T {
+  const item = from[below(random, from.length)];
+  if (item === undefined) throw new Error("nothing to choose from");
+  return item;
+}
+const some = <T>(random: Random, most: number, make: () => T): T[] =>
+  Array.from({ length: below(random, most + 1) }, make);
+
+const operations: readonly Operation[] = ["create", "read", "update", "patch", "delete", "list", "scan"];
+const grants = ["create", "read", "update", "patch", "delete", "list", "scan", "sudo"];
+const words = ["a", "b", "ab", "abc", "a+b", "é", "\u{1F600}", "\uFB01", "x*y", "", "sys"];
+const templates = [
+  "{{identity.entity.id}}",
+  "{{ identity.entity.name }}",
+  "{{identity.entity.metadata.team}}",
+  "{{identity.entity.aliases.acc_1.name}}",
+  "{{identity.groups.ids.g1.name}}",
+  "{{identity.groups.names.ops.id}}",
+  "{{identity.entity.nothing}}",
+];
+const values = ["a", "b", "ab", "abc", "", "a/b", "*", "+", "a\u0000", "é"];
+
+const segment = (random: Random): string => {
+  if (chance(random, 0.25)) return "+";
+  if (chance(random, 0.08)) return one(random, templates);
+  return one(random, chance(random, 0.8) ? words.slice(0, 4) : words);
+};
+
+function pattern(random: Random): string {
+  const parts = [segment(random), ...some(random, 3, () => segment(random))];
+  if (chance(random, 0.1)) parts.push("");
+  const text = parts.join("/");
+  const end = text.endsWith("+") || !chance(random, 0.4) ? "" : "*";
+  return `${chance(random, 0.05) ? "/" : ""}${text}${end}`;
+}
+
+const names = ["one", "Two", "three", "*"];
+const contents = ["x", "y", "x*", "*y", "*z*", "*", 1, 2, true, null, ["x"], { k: "v" }];
+const lists = (random: Random): Record<string, unknown[]> =>
+  Object.fromEntries(some(random, 3, () => [one(random, names), some(random, 3, () => one(random, contents))]));
+
+/** Paths come from a small pool, so that policies meet on them. */
+function rule(random: Random, pool: readonly string[]): PlainRule {
+  const path = one(random, pool);
+  if (chance(random, 0.08)) return { path, capabilities: chance(random, 0.5) ? ["deny"] : ["read", "deny"] };
+  const capabilities = grants.filter(() => chance(random, 0.72));
+  if (!chance(random, 0.2)) return { path, capabilities };
+  return {
+    path,
+    capabilities,
+    ...(chance(random, 0.6) && { allowed_parameters: lists(random) }),
+    ...(chance(random, 0.6) && { denied_parameters: lists(random) }),
+    ...(chance(random, 0.4) && { required_parameters: some(random, 2, () => one(random, names)) }),
+  };
+}
+
+function bindingsOf(random: Random): { facts: Facts; bindings: Match.Bindings } {
+  const [id = "", name = "", team = "", alias = "", group = ""] = Array.from({ length: 5 }, () => one(random, values));
+  const member = chance(random, 0.7);
+  return {
+    facts: {
+      "identity.entity.id": id,
+      "identity.entity.name": name,
+      "identity.entity.metadata.team": team,
+      "identity.entity.aliases.acc_1.name": alias,
+      ...(member && { "identity.groups.ids.g1.name": "ops", "identity.groups.names.ops.id": "g1" }),
+      ...(!member && { "identity.groups.ids.g1.name": "" }),
+    },
+    bindings: {
+      entity: { id, name, metadata: { team }, aliases: [{ accessor: "acc_1", name: alias }] },
+      groups: [...(member ? [{ id: "g1", name: "ops" }] : []), { id: "g2", name: group }],
+    },
+  };
+}
+
+/** A path that one of the rules is likely to match. */
+function pathFor(random: Random, policies: readonly PlainPolicy[], facts: Facts): string {
+  const rules = policies.flatMap((policy) => policy.rules);
+  if (rules.length === 0 || chance(random, 0.08)) return some(random, 4, () => one(random, words)).join("/");
+  const filled = one(random, rules).path.replaceAll(
+    /\{\{(.*?)\}\}/g,
+    (_all, name: string) => facts[name.trim()] ?? "a",
+  );
+  const parts = filled.replace(/^\//, "").split("/");
+  const made = parts.map((part, at) => {
+    if (part === "+") return one(random, words);
+    if (at === parts.length - 1 && part.endsWith("*")) {
+      return [part.slice(0, -1) + one(random, words), ...some(random, 2, () => one(random, words))].join("/");
+    }
+    return chance(random, 0.06) ? one(random, words) : part;
+  });
+  const path = made.join("/");
+  if (chance(random, 0.15)) return `${path}/`;
+  return chance(random, 0.05) ? path.slice(0, -1) : path;
+}
+
+function question(random: Random, policies: readonly PlainPolicy[], facts: Facts): Question {
+  const path = pathFor(random, policies, facts);
+  const operation = chance(random, 0.01) ? "help" : one(random, operations);
+  const data = Object.fromEntries(
+    some(random, 2, () => [one(random, ["one", "two", "Three", "four"]), one(random, [...contents, "xx", "zzz"])]),
+  );
+  return { path, operation, data };
+}
+
+export interface Outcome {
+  readonly cases: number;
+  readonly allowed: number;
+  /** The first case on which the two do not agree. */
+  readonly difference: string | null;
+}
+
+const perCaller = 50;
+
+/** Compares until `cases` are done or two answers differ; a matcher that throws differs. */
+export function compareWithReference(engine: Engine, seed: number, cases: number): Outcome {
+  const random = randomFrom(seed);
+  const cache = new engine.match.AclCache(200);
+  let [done, allowed] = [0, 0];
+  while (done < cases) {
+    const pool = Array.from({ length: 16 }, () => pattern(random));
+    const policies: PlainPolicy[] = Array.from({ length: 1 + below(random, 4) }, (_none, at) => ({
+      name: `p${at}`,
+      rules: [rule(random, pool), rule(random, pool), ...some(random, 10, () => rule(random, pool))],
+    }));
+    if (chance(random, 0.003)) policies.push({ name: "root", rules: [] });
+    let shown = policies as unknown;
+    try {
+      const merged = policies.map((policy) => compiled(engine, random, policy));
+      // Two callers, because what one entity gets must never be what another gets.
+      for (const { facts, bindings } of [bindingsOf(random), bindingsOf(random)]) {
+        shown = { seed, done, policies, facts };
+        const acl = cache.merge(merged, bindings);
+        for (let asked = 0; asked < perCaller && done < cases; asked += 1, done += 1) {
+          const asking = question(random, policies, facts);
+          const wanted = answer(policies, facts, asking);
+          if (wanted.allowed) allowed += 1;
+          const difference = differenceOf(acl, wanted, asking, policies, facts);
+          if (difference !== null) return failed(done, allowed, difference, shown);
+        }
+      }
+    } catch (error) {
+      return failed(done, allowed, error, shown);
+    }
+  }
+  return { cases: done, allowed, difference: null };
+}
+
+const failed = (cases: number, allowed: number, why: unknown, shown: unknown): Outcome => ({
+  cases,
+  allowed,
+  difference: `${String(why)}\n${JSON.stringify(shown, null, 1)}`,
+});
+
+/** Straight from the rules, or by way of HCL text. */
+function compiled(engine: Engine, random: Random, plain: PlainPolicy): Compile.Policy {
+  if (plain.name === "root") return engine.compile.rootPolicy;
+  const policy = engine.compile.compileRules(plain.name, plain.rules as readonly Compile.RuleSpec[]);
+  if (!chance(random, 0.2)) return policy;
+  return engine.compile.compileRules(plain.name, engine.hcl.parsePolicy(engine.compile.printPolicy(policy)));
+}
+
+function differenceOf(
+  acl: Match.Acl,
+  wanted: Answer,
+  asking: Question,
+  policies: readonly PlainPolicy[],
+  facts: Facts,
+): string | null {
+  const decided = acl.check(asking.path, asking.operation, asking.data);
+  const same =
+    decided.allowed === wanted.allowed &&
+    decided.sudo === wanted.sudo &&
+    decided.rule?.path === wanted.rule?.path &&
+    decided.rule?.policies.join() === wanted.rule?.policies.join();
+  if (!same) return `check ${JSON.stringify(asking)}: ${JSON.stringify(decided)}, reference: ${JSON.stringify(wanted)}`;
+  if (asking.operation !== "list") return null;
+  const shown = acl.capabilities(asking.path).join();
+  const listed = capabilitiesAt(policies, facts, asking.path).join();
+  return shown === listed ? null : `capabilities of ${asking.path}: ${shown}, reference: ${listed}`;
+}

@@ -1,0 +1,184 @@
+// The rules of Vault's policy language a second time: plain, slow, and without a line of the policy folder. What the
+// matcher decides is compared with what this decides.
+// Must hold: imports nothing of src/policy. Each question is answered by going through all rules from the start.
+
+import type { Operation } from "../../src/sdk/request.ts";
+
+export interface PlainRule {
+  readonly path: string;
+  readonly capabilities: readonly string[];
+  readonly allowed_parameters?: Readonly<Record<string, readonly unknown[]>>;
+  readonly denied_parameters?: Readonly<Record<string, readonly unknown[]>>;
+  readonly required_parameters?: readonly string[];
+}
+
+export interface PlainPolicy {
+  readonly name: string;
+  readonly rules: readonly PlainRule[];
+}
+
+/** Values of templates by their text between the braces. */
+export type Facts = Readonly<Record<string, string>>;
+
+export interface Question {
+  readonly path: string;
+  readonly operation: Operation;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface Answer {
+  readonly allowed: boolean;
+  readonly sudo: boolean;
+  readonly rule: { readonly path: string; readonly policies: readonly string[] } | null;
+}
+
+interface Owned extends PlainRule {
+  readonly policy: string;
+}
+
+/** "{{ name }}" with its value; null where there is none, or one that is more than a single name. */
+function substitute(path: string, facts: Facts): string | null {
+  let lost = false;
+  const filled = path.replaceAll(/\{\{(.*?)\}\}/g, (_whole, name: string) => {
+    const value = facts[name.trim()];
+    if (!value) lost = true;
+    for (const character of value ?? "") {
+      if ("/*+".includes(character) || character < " " || character === "\u007F") lost = true;
+    }
+    return value ?? "";
+  });
+  return lost ? null : filled;
+}
+
+const isWild = (path: string): boolean => path === "+" || path.startsWith("+/") || path.includes("/+");
+const isExact = (path: string): boolean => !isWild(path) && !path.endsWith("*");
+
+const known = new Map<string, RegExp>();
+
+/** A pattern as a regular expression over the whole path. */
+function expressionOf(pattern: string): RegExp {
+  let expression = known.get(pattern);
+  if (expression === undefined) {
+    const glob = pattern.endsWith("*");
+    const parts = (glob ? pattern.slice(0, -1) : pattern).split("/");
+    const sources = parts.map((part) => (part === "+" ? "[^/]*" : part.replaceAll(/[^A-Za-z0-9_]/g, String.raw`\$&`)));
+    expression = new RegExp(`^${sources.join(String.raw`\/`)}${glob ? "[^]*" : ""}$`);
+    if (known.size > 20_000) known.clear();
+    known.set(pattern, expression);
+  }
+  return expression;
+}
+
+/** Vault's list of criteria, in its order. Positive where `one` goes before `other`. */
+function compare(one: string, other: string): number {
+  const first = (path: string): number => (isWild(path) ? path.indexOf("+") : path.indexOf("*", path.length - 1));
+  const pluses = (path: string): number => path.split("/").filter((part) => part === "+" || part === "+*").length;
+  const bare = (path: string): string => path.replace(/\*$/, "");
+  if (first(one) !== first(other)) return first(one) - first(other);
+  if (one.endsWith("*") !== other.endsWith("*")) return one.endsWith("*") ? -1 : 1;
+  if (pluses(one) !== pluses(other)) return pluses(other) - pluses(one);
+  const lengths = Buffer.byteLength(bare(one)) - Buffer.byteLength(bare(other));
+  return lengths === 0 ? Buffer.compare(Buffer.from(bare(one)), Buffer.from(bare(other))) : lengths;
+}
+
+/** The path of the rule that decides. */
+function decidingPath(rules: readonly Owned[], asking: string, folder: boolean): string | null {
+  const path = asking.replace(/^\/+/, "");
+  const paths = rules.map((rule) => rule.path);
+  const short = folder && path.endsWith("/") ? path.slice(0, -1) : path;
+  for (const asked of [path, short]) if (paths.some((each) => isExact(each) && each === asked)) return asked;
+  for (const asked of [path, short]) {
+    const found = paths.filter((each) => !isExact(each) && expressionOf(each).test(asked));
+    if (found.length > 0) return found.reduce((best, each) => (compare(each, best) > 0 ? each : best));
+  }
+  return null;
+}
+
+function sameJson(one: unknown, other: unknown): boolean {
+  const sorted = (_key: string, value: unknown): unknown =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value;
+  return JSON.stringify(one, sorted) === JSON.stringify(other, sorted);
+}
+
+function fits(wanted: unknown, value: unknown): boolean {
+  if (typeof wanted !== "string" || typeof value !== "string") return sameJson(wanted, value);
+  if (wanted === "*") return value === "*";
+  const [, head, middle, tail] = /^(\*?)([^]*?)(\*?)$/.exec(wanted) ?? [];
+  if (head && tail) return value.includes(middle ?? "");
+  if (head) return value.endsWith(middle ?? "");
+  return tail ? value.startsWith(middle ?? "") : value === wanted;
+}
+
+/** All lists given for a field name in all rules: null where there is none, [] for any value. */
+function listed(
+  rules: readonly Owned[],
+  kind: "allowed_parameters" | "denied_parameters",
+  name: string,
+): readonly unknown[] | null {
+  const lists = rules.flatMap((rule) =>
+    Object.entries(rule[kind] ?? {}).flatMap(([each, list]) => (each.toLowerCase() === name ? [list] : [])),
+  );
+  if (lists.length === 0) return null;
+  return lists.some((list) => list.length === 0) ? [] : lists.flat();
+}
+
+function fieldsPass(rules: readonly Owned[], data: Question["data"]): boolean {
+  for (const rule of rules) {
+    for (const name of rule.required_parameters ?? [])
+      if (!Object.keys(data).includes(name.toLowerCase())) return false;
+  }
+  const restricted = rules.some((rule) => Object.keys(rule.allowed_parameters ?? {}).length > 0);
+  const only = new Set(rules.flatMap((rule) => Object.keys(rule.allowed_parameters ?? {})));
+  for (const [name, value] of Object.entries(data)) {
+    if (listed(rules, "denied_parameters", "*") !== null) return false;
+    const denied = listed(rules, "denied_parameters", name.toLowerCase());
+    if (denied !== null && (denied.length === 0 || denied.some((each) => fits(each, value)))) return false;
+    if (!restricted || (only.size === 1 && only.has("*"))) continue;
+    const allowed = listed(rules, "allowed_parameters", name.toLowerCase());
+    if (allowed === null && !only.has("*")) return false;
+    if (allowed !== null && allowed.length > 0 && !allowed.some((each) => fits(each, value))) return false;
+  }
+  return true;
+}
+
+/** Every rule that applies to the one who asks, with its path as matched. */
+function applying(policies: readonly PlainPolicy[], facts: Facts): Owned[] {
+  return policies.flatMap((policy) =>
+    policy.rules.flatMap((rule) => {
+      const filled = rule.path.includes("{{") ? substitute(rule.path, facts) : rule.path;
+      return filled === null ? [] : [{ ...rule, path: filled.replace(/^\//, ""), policy: policy.name }];
+    }),
+  );
+}
+
+const named = (rules: readonly Owned[]): string[] => [...new Set(rules.map((rule) => rule.policy))].sort();
+
+export function answer(policies: readonly PlainPolicy[], facts: Facts, question: Question): Answer {
+  const { path, operation, data } = question;
+  if (policies.some((policy) => policy.name === "root")) {
+    return { allowed: true, sudo: true, rule: { path: "*", policies: ["root"] } };
+  }
+  if (operation === "help") return { allowed: true, sudo: false, rule: null };
+  const rules = applying(policies, facts);
+  const deciding = decidingPath(rules, path, operation === "list" || operation === "scan");
+  if (deciding === null) return { allowed: false, sudo: false, rule: null };
+  const here = rules.filter((rule) => rule.path === deciding);
+  const denying = here.filter((rule) => rule.capabilities.includes("deny"));
+  if (denying.length > 0) return { allowed: false, sudo: false, rule: { path: deciding, policies: named(denying) } };
+  const sudo = here.some((rule) => rule.capabilities.includes("sudo"));
+  const granting = here.filter((rule) => rule.capabilities.includes(operation));
+  const fields = ["create", "read", "update", "patch"].includes(operation) ? fieldsPass(here, data) : true;
+  const allowed = granting.length > 0 && fields;
+  return { allowed, sudo, rule: { path: deciding, policies: named(allowed ? granting : here) } };
+}
+
+export function capabilitiesAt(policies: readonly PlainPolicy[], facts: Facts, path: string): readonly string[] {
+  if (policies.some((policy) => policy.name === "root")) return ["root"];
+  const rules = applying(policies, facts);
+  const deciding = decidingPath(rules, path, true);
+  const here = rules.filter((rule) => rule.path === deciding);
+  const names = new Set(here.flatMap((rule) => rule.capabilities));
+  return names.has("deny") || names.size === 0 ? ["deny"] : [...names].sort();
+}
