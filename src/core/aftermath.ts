@@ -1,0 +1,61 @@
+// What must follow a change of generation: computed from what was there before and is not any more, written as tasks in
+// the same transaction, carried out by the handlers in chores.ts.
+
+import type { Declaration } from "../sdk/kind.ts";
+import type { ViewOp } from "../sdk/view.ts";
+import type { Generation } from "./generation.ts";
+import { type Mounts, type MountState, mountKinds } from "./mounts.ts";
+import { keyOf } from "./table.ts";
+import type { Tasks } from "./tasks.ts";
+
+const isMount = (declaration: Declaration): boolean => (mountKinds as readonly string[]).includes(declaration.kind);
+
+/** Where an object's state lives: survives a move of its mount. */
+function home(generation: Generation, declaration: Declaration): string | null {
+  if (declaration.mount === null) return null;
+  for (const path of [`auth/${declaration.mount}`, declaration.mount]) {
+    const mounted = generation.mounts.at(path);
+    if (mounted?.plugin?.resources.some((resource) => resource.kind === declaration.kind)) return mounted.accessor;
+  }
+  return null;
+}
+
+export function follow(
+  before: Generation,
+  after: Generation,
+  removed: readonly Declaration[],
+  put: readonly Declaration[],
+  mounts: Mounts,
+  tasks: Tasks,
+): { readonly ops: ViewOp[]; readonly forgotten: readonly MountState[] } {
+  const ops: ViewOp[] = [];
+  const forgotten: MountState[] = [];
+  const kept = new Set(
+    put.filter((one) => one.mount !== null).map((one) => `${home(after, one) ?? ""}\n${one.kind}\n${one.name}`),
+  );
+  for (const declaration of removed) {
+    if (isMount(declaration)) {
+      const state = mounts.state(declaration);
+      if (state === null) continue;
+      ops.push(tasks.put("revoke-mount", state.accessor, { accessor: state.accessor }));
+      // What the API unmounts is gone, as in Vault; what Git removes is kept unless an earlier commit said delete.
+      if (declaration.source !== null && state.on_remove !== "delete") continue;
+      ops.push(...mounts.forget(declaration).ops, tasks.put("drop-data", state.accessor, { uuid: state.uuid }));
+      forgotten.push(state);
+      continue;
+    }
+    const accessor = home(before, declaration);
+    if (accessor === null || kept.has(`${accessor}\n${declaration.kind}\n${declaration.name}`)) continue;
+    const args = { accessor, kind: declaration.kind, name: declaration.name };
+    const subject = `${accessor} ${declaration.kind} ${declaration.name}`;
+    ops.push(tasks.put("revoke-mapping", subject, args), tasks.put("remove-state", subject, args));
+  }
+  for (const declaration of put) {
+    if (declaration.source === null || Object.keys(declaration.secrets).length === 0) continue;
+    const accessor = home(after, declaration);
+    if (accessor === null) continue;
+    const subject = `${accessor} ${declaration.kind} ${declaration.name}`;
+    ops.push(tasks.put("seed", subject, { key: keyOf(declaration) }));
+  }
+  return { ops, forgotten };
+}

@@ -1,0 +1,135 @@
+// What the tasks of aftermath.ts do. Each is idempotent: a crash anywhere runs it again.
+
+import { VaultError } from "../sdk/errors.ts";
+import type { Resource } from "../sdk/mount.ts";
+import type { Request } from "../sdk/request.ts";
+import type { View } from "../sdk/view.ts";
+import type { CoreCall } from "./call.ts";
+import type { Core } from "./core.ts";
+import type { Principal } from "./exchange.ts";
+import type { TaskHandler } from "./tasks.ts";
+
+const atOnce = 200;
+
+/** Who reads a secret that a document refers to. */
+const seeder: Principal = {
+  accessor: "",
+  displayName: "gitops-from_secret",
+  policies: [],
+  tokenPolicies: [],
+  identityPolicies: [],
+  entityId: "",
+  metadata: {},
+  tokenType: "service",
+  issuedAt: 0,
+  ttl: 0,
+};
+
+async function dropAll(view: View, prefix: string): Promise<void> {
+  for (;;) {
+    const names = await view.list(prefix, { limit: atOnce });
+    if (names.length === 0) return;
+    for (const name of names) if (name.endsWith("/")) await dropAll(view, `${prefix}${name}`);
+    const keys = names.filter((name) => !name.endsWith("/"));
+    if (keys.length > 0) await view.write(keys.map((name) => ({ key: `${prefix}${name}`, value: null })));
+  }
+}
+
+/** One value of one secret, read through the mount's own route and audited as every read is. */
+async function readSecret(core: Core, from: { readonly path: string; readonly key: string }): Promise<string> {
+  const generation = core.generation;
+  const mounted = generation.mounts.route(from.path);
+  const match = mounted?.match(from.path.slice(mounted.path.length));
+  const entry = match?.route.on.read;
+  if (!mounted || !match || !entry || mounted.class !== "secret") {
+    throw new VaultError("invalid", `from_secret: no secret engine answers at ${from.path}`);
+  }
+  const request: Request = {
+    id: core.newId(),
+    operation: "read",
+    path: from.path,
+    data: Object.create(null) as Record<string, unknown>,
+    token: null,
+    connection: { remoteAddress: "", remotePort: 0, local: true },
+    headers: {},
+    time: core.clock.now(),
+  };
+  const exchange = {
+    request,
+    mount: mounted.audit,
+    principal: seeder,
+    generation: generation.id,
+    rule: null,
+    allowed: true,
+  };
+  await core.broker.request(exchange);
+  const call = {
+    core,
+    generation,
+    mounted,
+    session: null,
+    request,
+    operation: "read",
+    connection: request.connection,
+    params: match.params,
+  };
+  const nothing = { get: () => null, list: () => [] };
+  const asked = { ...call, data: {}, caller: null, resource: () => nothing, warn: () => {} } as unknown as CoreCall;
+  const outcome = await entry.run(asked).then(
+    (response) => ({ response: response ?? {} }),
+    (error: unknown) => ({ error: core.vaultError(error, request.id) }),
+  );
+  await core.broker.response(exchange, outcome);
+  if ("error" in outcome && outcome.error.code !== "not_found") throw outcome.error;
+  const found = "error" in outcome ? null : outcome.response.data;
+  const data = (found?.["data"] ?? found) as Readonly<Record<string, unknown>> | null | undefined;
+  const value = data && Object.hasOwn(data, from.key) ? data[from.key] : undefined;
+  if (typeof value === "string" && value !== "") return value;
+  throw new VaultError("not_found", `from_secret: ${from.path} has no text under key ${from.key}`);
+}
+
+const text = (value: unknown): string => {
+  if (typeof value !== "string") throw new VaultError("internal", "a task lacks an argument");
+  return value;
+};
+
+function resourceOf(
+  core: Core,
+  accessor: string,
+  kind: string,
+): { resource: Resource; mount: Parameters<NonNullable<Resource["seed"]>>[0]["mount"] } | null {
+  const state = core.mounts.stateOf(accessor);
+  if (state === null) return null;
+  const resource = core.mounts.pluginOf(state)?.resources.find((one) => one.kind === kind);
+  if (resource === undefined) return null;
+  return { resource, mount: core.generation.mounts.byAccessor(accessor)?.context ?? core.mounts.contextOf(state) };
+}
+
+async function seed(core: Core, key: string): Promise<void> {
+  const [kind = "", mount = "", name = ""] = key.split("\n");
+  const declaration = core.generation.table.get(kind, mount === "" ? null : mount, name);
+  if (declaration === null) return;
+  const mounted = core.generation.mounts.at(`auth/${mount}`) ?? core.generation.mounts.at(mount);
+  const resource = mounted?.plugin?.resources.find((one) => one.kind === kind);
+  if (!mounted || !resource?.seed) return;
+  const context = { mount: mounted.context, name };
+  // Git seeds a secret once; rotation owns it after that.
+  if (await resource.seeded?.(context)) return;
+  const secrets: Record<string, string> = {};
+  for (const [name_, from] of Object.entries(declaration.secrets)) secrets[name_] = await readSecret(core, from);
+  await resource.seed(context, secrets);
+}
+
+export function chores(core: () => Core): Readonly<Record<string, TaskHandler>> {
+  return {
+    "revoke-mount": (args) => core().tokens.revokeBy(text(args["accessor"])),
+    "revoke-mapping": (args) => core().tokens.revokeBy(text(args["accessor"]), text(args["kind"]), text(args["name"])),
+    "revoke-children": (args) => core().tokens.revokeChildren(text(args["id"])),
+    "drop-data": (args) => dropAll(core().root, `mount/${text(args["uuid"])}/`),
+    "remove-state": async (args) => {
+      const found = resourceOf(core(), text(args["accessor"]), text(args["kind"]));
+      await found?.resource.remove?.({ mount: found.mount, name: text(args["name"]) });
+    },
+    seed: (args) => seed(core(), text(args["key"])),
+  };
+}

@@ -1,0 +1,159 @@
+// Everything that exists only while the vault is unsealed. Made at unseal, gone at seal.
+
+import { randomUUID } from "node:crypto";
+import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+import { VaultError } from "../sdk/errors.ts";
+import type { MountPlugin, Route } from "../sdk/mount.ts";
+import type { View } from "../sdk/view.ts";
+import { AclCache } from "../policy/match.ts";
+import type { Barrier } from "./barrier/barrier.ts";
+import type { Broker } from "./broker.ts";
+import { chores } from "./chores.ts";
+import type { Generation } from "./generation.ts";
+import { Logins } from "./identity.ts";
+import { Leases } from "./leases.ts";
+import { Ledger } from "./ledger.ts";
+import { Mounts, type SystemMount } from "./mounts.ts";
+import { Sessions } from "./session.ts";
+import { systemMounts } from "./sys/index.ts";
+import { Tasks } from "./tasks.ts";
+import { TokenStore } from "./tokens/store.ts";
+
+export interface CoreOptions {
+  readonly barrier: Barrier;
+  readonly broker: Broker;
+  readonly plugins: readonly MountPlugin[];
+  /** Routes of other parts of the program below sys/ (gitops). */
+  readonly sysRoutes: readonly Route[];
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Seconds. */
+  readonly defaultLeaseTtl: number;
+  readonly maxLeaseTtl: number;
+  readonly version: string;
+  readonly clusterName: string;
+  readonly clusterId: string;
+  /** Audit devices as configured, for sys/audit. */
+  readonly audit: readonly { readonly name: string; readonly type: string; readonly required: boolean }[];
+  /** Starts sealing: no request is taken from now on. Resolves when keys are gone. */
+  seal(): Promise<void>;
+}
+
+export class Core {
+  readonly options: CoreOptions;
+  readonly root: View;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly broker: Broker;
+  readonly tokens: TokenStore;
+  readonly sessions: Sessions;
+  readonly leases: Leases;
+  readonly logins: Logins;
+  readonly mounts: Mounts;
+  readonly tasks: Tasks;
+  readonly ledger: Ledger;
+  readonly defaultLeaseTtl: number;
+  readonly maxLeaseTtl: number;
+  readonly #system: readonly SystemMount[];
+  #generation: Generation | null = null;
+  /** True from the moment that a seal begins. */
+  closed = false;
+
+  constructor(options: CoreOptions) {
+    const { barrier, clock, log } = options;
+    this.options = options;
+    this.clock = clock;
+    this.log = log;
+    this.broker = options.broker;
+    this.defaultLeaseTtl = options.defaultLeaseTtl;
+    this.maxLeaseTtl = options.maxLeaseTtl;
+    this.root = barrier.view("");
+    const identityKey = barrier.mac("identity");
+    this.tasks = new Tasks(
+      this.root.sub("task/"),
+      chores(() => this),
+      clock,
+      log,
+    );
+    this.tokens = new TokenStore({
+      root: this.root,
+      key: barrier.mac("token"),
+      clock,
+      tasks: () => this.tasks,
+      onRevoked: (id) => this.sessions.forget(id),
+    });
+    this.logins = new Logins(this.root.sub("identity/"), identityKey);
+    this.sessions = new Sessions({
+      tokens: this.tokens,
+      acls: new AclCache(),
+      logins: () => this.logins,
+      identityKey: () => identityKey,
+    });
+    this.leases = new Leases(this.root, this.tokens, clock, log);
+    this.mounts = new Mounts({ plugins: options.plugins, root: this.root, clock, log });
+    this.ledger = new Ledger({
+      root: this.root,
+      mounts: this.mounts,
+      tasks: this.tasks,
+      identityKey,
+      pageKey: barrier.mac("generation"),
+      clock,
+      activate: (generation) => {
+        this.#generation = generation;
+      },
+    });
+    this.#system = systemMounts(options.sysRoutes);
+  }
+
+  /** The live generation. */
+  get generation(): Generation {
+    if (this.#generation === null) throw new VaultError("sealed", "Vault is sealed");
+    return this.#generation;
+  }
+
+  async open(): Promise<void> {
+    await this.mounts.open(this.#system);
+    await this.ledger.open();
+    void this.tasks.run().catch(() => {});
+  }
+
+  /** What happens with time: expiry, and another try of what failed. Called about once a second. */
+  async tick(): Promise<void> {
+    if (this.closed) return;
+    await this.leases.tick();
+    if (this.tasks.failing) await this.tasks.run();
+  }
+
+  /** Takes one use of a token with a limited number. True where it was the last. */
+  async useOnce(id: string): Promise<boolean> {
+    const { allowed, last } = await this.tokens.use(id);
+    this.sessions.forget(id);
+    if (!allowed) throw new VaultError("unauthenticated", ["permission denied", "invalid token"]);
+    return last;
+  }
+
+  newId(): string {
+    return randomUUID();
+  }
+
+  /** Everything thrown below becomes a VaultError; what nobody foresaw is logged and told as little as possible. */
+  vaultError(error: unknown, requestId: string): VaultError {
+    if (error instanceof VaultError) return error;
+    this.log.error("a request failed unexpectedly", {
+      request_id: requestId,
+      error: error instanceof Error ? error.message : "unknown",
+      at: error instanceof Error ? (error.stack ?? "").split("\n").slice(1, 4).join(" <").replace(/\s+/g, " ") : "",
+    });
+    return new VaultError("internal", `internal error; the server log has it under request ${requestId}`, {
+      cause: error,
+    });
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.tasks.close();
+    this.sessions.clear();
+    this.#generation = null;
+  }
+}

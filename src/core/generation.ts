@@ -1,0 +1,86 @@
+// A generation: the authorization state at one commit and one API revision, compiled and immutable. A request sees one.
+
+import type { KeyObject } from "node:crypto";
+import type { Commit, Declaration } from "../sdk/kind.ts";
+import { compilePolicy, defaultPolicy, rootPolicy } from "../policy/compile.ts";
+import type { Policy } from "../policy/compile.ts";
+import { IdentityIndex } from "./identity.ts";
+import { type Mounts, type MountState, type MountTable, mountKinds } from "./mounts.ts";
+import type { Table } from "./table.ts";
+
+/** What storage says is live: small, and swapped as one. */
+export interface CurrentRecord {
+  readonly format: 1;
+  /** Counts every change. */
+  readonly seq: number;
+  /** Address of the page that lists the pages of declarations. */
+  readonly root: string;
+  readonly commit: Commit | null;
+  /** When the commit went live; milliseconds since 1970. */
+  readonly committed_at: number;
+  /** Counts API changes. */
+  readonly revision: number;
+  readonly at: number;
+}
+
+export interface Generation {
+  /** "<commit>+<revision>", as audit entries name it; "-" for no commit. */
+  readonly id: string;
+  readonly record: CurrentRecord;
+  readonly table: Table;
+  readonly mounts: MountTable;
+  readonly identity: IdentityIndex;
+  /** Null where no such policy exists. */
+  policy(name: string): Policy | null;
+}
+
+const compiled = new WeakMap<Declaration, Policy>();
+
+/** Compiles once per declaration object. Throws VaultError `invalid`. */
+export function policyOf(declaration: Declaration): Policy {
+  let policy = compiled.get(declaration);
+  if (policy === undefined) {
+    policy = compilePolicy(declaration);
+    compiled.set(declaration, policy);
+  }
+  return policy;
+}
+
+export const generationId = (record: CurrentRecord): string => `${record.commit?.id ?? "-"}+${record.revision}`;
+
+export interface BuildInput {
+  readonly record: CurrentRecord;
+  readonly table: Table;
+  readonly mounts: Mounts;
+  readonly states: readonly MountState[];
+  readonly identityKey: KeyObject;
+  readonly previous: Generation | null;
+  readonly fail: (declaration: Declaration, message: string) => never;
+}
+
+/** Pure but for caches: what did not change is taken over from `previous`. */
+export function buildGeneration(input: BuildInput): Generation {
+  const { table, record, previous } = input;
+  const same = (kind: string): boolean =>
+    previous !== null && previous.table.shelf(kind, null) === table.shelf(kind, null);
+  const sameMounts = previous !== null && mountKinds.every(same);
+  const mounts = sameMounts ? previous.mounts : input.mounts.build(table, input.states, input.fail);
+  const identity =
+    sameMounts && same("Entity") && same("Group")
+      ? previous.identity
+      : new IdentityIndex(table, mounts, input.identityKey);
+  const policies = table.shelf("Policy", null);
+  return {
+    id: generationId(record),
+    record,
+    table,
+    mounts,
+    identity,
+    policy: (name) => {
+      if (name === "root") return rootPolicy;
+      const declaration = policies.get(name);
+      if (declaration !== undefined) return policyOf(declaration);
+      return name === "default" ? defaultPolicy : null;
+    },
+  };
+}

@@ -1,0 +1,156 @@
+// The kinds of the core itself: what is mounted where, and who is who. Policy comes from the policy folder, the rest
+// from plugins. One table serves the Git schema and the API.
+
+import { field, type Values } from "../sdk/fields.ts";
+import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
+import type { MountPlugin } from "../sdk/mount.ts";
+import { rootFaults } from "../sdk/resourceKind.ts";
+
+const mountPath = "^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*/?$";
+
+export const mountFields = {
+  path: field.string("Where it is mounted; the name where left out", { pattern: mountPath }),
+  type: field.string("Which plugin, such as kv or userpass", { required: true }),
+  description: field.string("What it is for", { default: "" }),
+  options: field.map("Options of the plugin, such as version", { default: {} }),
+  config: field.object(
+    "Tuning",
+    {
+      default_lease_ttl: field.duration("TTL where a mapping names none; the server's where 0", { default: 0 }),
+      max_lease_ttl: field.duration("The longest TTL at this mount; the server's where 0", { default: 0 }),
+      listing_visibility: field.string("Whether sys/internal/ui/mounts shows it to everybody", {
+        enum: ["", "hidden", "unauth"],
+        default: "",
+      }),
+    },
+    { default: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" } },
+  ),
+  on_remove: field.string(
+    "What becomes of the data when the document goes: it is kept unless an earlier commit said delete",
+    {
+      enum: ["retain", "delete"],
+      default: "retain",
+    },
+  ),
+} as const;
+
+export type MountSpec = Values<typeof mountFields>;
+
+/** Without slashes at its ends. */
+export const mountPathOf = (name: string, spec: { readonly path?: string | undefined }): string =>
+  (spec.path ?? name).replace(/\/+$/, "");
+
+/** First segments that belong to the core. */
+const reserved = new Set(["sys", "auth", "identity", "cubbyhole"]);
+
+function checkSecretPath(declaration: Declaration): readonly Fault[] {
+  const path = mountPathOf(declaration.name, declaration.spec);
+  const first = path.split("/")[0] ?? "";
+  return reserved.has(first)
+    ? [{ path: ["path"], message: `"${first}/" belongs to the vault itself; choose another path` }]
+    : [];
+}
+
+function checkAuthPath(declaration: Declaration): readonly Fault[] {
+  const path = mountPathOf(declaration.name, declaration.spec);
+  return path === "token" || path.startsWith("token/")
+    ? [{ path: ["path"], message: '"auth/token/" belongs to the vault itself; choose another path' }]
+    : [];
+}
+
+const trimSlash = (name: string): string => name.replace(/^\/+|\/+$/g, "");
+
+export const secretEngineKind: Kind = {
+  name: "SecretEngine",
+  description: "A secret engine mounted at a path",
+  mount: null,
+  fields: mountFields,
+  normalize: trimSlash,
+  check: checkSecretPath,
+};
+
+export const authMethodKind: Kind = {
+  name: "AuthMethod",
+  description: "An auth method mounted below auth/",
+  mount: null,
+  fields: mountFields,
+  normalize: trimSlash,
+  check: checkAuthPath,
+};
+
+export const entityFields = {
+  aliases: field.list(
+    "The login names that are this person or service",
+    {
+      mount: field.string("Path of the auth method, without auth/", { required: true, mount: "auth" }),
+      name: field.string("The login name there", { required: true }),
+    },
+    { default: [] },
+  ),
+  policies: field.strings("Policies it has wherever it logs in", { default: [], ref: "Policy" }),
+  metadata: field.map("Facts for templated policies", { default: {} }),
+  disabled: field.bool("Denies every request of its tokens", { default: false }),
+} as const;
+
+export type EntitySpec = Values<typeof entityFields>;
+
+export const groupFields = {
+  policies: field.strings("Policies of its members", { default: [], ref: "Policy" }),
+  member_entities: field.strings("Names of entities", { default: [], ref: "Entity" }),
+  member_groups: field.strings("Names of groups whose members are members here", { default: [], ref: "Group" }),
+  metadata: field.map("Facts for templated policies", { default: {} }),
+} as const;
+
+export type GroupSpec = Values<typeof groupFields>;
+
+export const entityKind: Kind = {
+  name: "Entity",
+  description: "A person or a service, with the login names that are it",
+  mount: null,
+  fields: entityFields,
+  check: ({ spec }) => rootFaults(entityFields, spec),
+};
+
+export const groupKind: Kind = {
+  name: "Group",
+  description: "Entities that share policies",
+  mount: null,
+  fields: groupFields,
+  check: ({ spec }) => rootFaults(groupFields, spec),
+};
+
+/** Types and options as the plugins know them, so that `writ check` finds what a mount would refuse. */
+function pluginFaults(mountClass: MountPlugin["class"], plugins: readonly MountPlugin[]) {
+  const known = plugins.filter((plugin) => plugin.class === mountClass);
+  return (declaration: Declaration): readonly Fault[] => {
+    const spec = declaration.spec as unknown as MountSpec;
+    const plugin = known.find((each) => each.type === spec.type);
+    if (plugin === undefined) {
+      const types = known.map((each) => each.type).join(", ");
+      return [{ path: ["type"], message: `there is no ${mountClass} plugin of this type; there are: ${types}` }];
+    }
+    return Object.entries(spec.options).flatMap(([name, value]): readonly Fault[] => {
+      const option = plugin.options[name];
+      const path = ["options", name];
+      if (option === undefined) {
+        return [
+          { path, message: `${plugin.type} takes no such option; it takes: ${Object.keys(plugin.options).join(", ")}` },
+        ];
+      }
+      if (!option.enum || option.enum.includes(value)) return [];
+      return [{ path, message: `must be one of: ${option.enum.join(", ")}` }];
+    });
+  };
+}
+
+/** The core's kinds for a program with these plugins. */
+export function coreKinds(plugins: readonly MountPlugin[]): readonly Kind[] {
+  const secretFaults = pluginFaults("secret", plugins);
+  const authFaults = pluginFaults("auth", plugins);
+  return [
+    { ...secretEngineKind, check: (declaration) => [...checkSecretPath(declaration), ...secretFaults(declaration)] },
+    { ...authMethodKind, check: (declaration) => [...checkAuthPath(declaration), ...authFaults(declaration)] },
+    entityKind,
+    groupKind,
+  ];
+}

@@ -1,0 +1,197 @@
+// The one writer of generations. An edit by the API and a commit from Git go the same way: draft the next table, build the
+// generation, write what is new together with `generation/current` by compare-and-swap, then make it live by one
+// assignment. Edits that wait are folded into one step, and one that fails fails alone.
+// Must hold: the live generation is the one storage calls current; nothing is live that was not written.
+
+import type { KeyObject } from "node:crypto";
+import type { Clock } from "../lib/clock.ts";
+import { ApplyError, type Commit, type Declaration } from "../sdk/kind.ts";
+import { VaultError } from "../sdk/errors.ts";
+import type { View, ViewOp } from "../sdk/view.ts";
+import { follow } from "./aftermath.ts";
+import { buildGeneration, type CurrentRecord, type Generation, policyOf } from "./generation.ts";
+import type { Mounts } from "./mounts.ts";
+import { noPages, type Pages, PageStore } from "./pages.ts";
+import { Table } from "./table.ts";
+import type { Tasks } from "./tasks.ts";
+
+export interface Edit {
+  readonly put: readonly Declaration[];
+  readonly remove: readonly Declaration[];
+  /** Written in the same transaction. */
+  readonly ops?: readonly ViewOp[];
+  /** Only for edits from Git. */
+  readonly commit?: Commit;
+}
+
+interface Waiting {
+  /** Sees the table as the edits before it leave it. Throws to refuse. */
+  readonly draft: (table: Table) => Edit;
+  readonly resolve: (generation: Generation) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export interface LedgerOptions {
+  readonly root: View;
+  readonly mounts: Mounts;
+  readonly tasks: Tasks;
+  readonly identityKey: KeyObject;
+  readonly pageKey: KeyObject;
+  readonly clock: Clock;
+  /** The one assignment that makes a generation live. */
+  activate(generation: Generation): void;
+}
+
+const currentKey = "generation/current";
+const pagesAtOnce = 16;
+const policiesAtOnce = 200;
+const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+export class Ledger {
+  readonly #options: LedgerOptions;
+  readonly #store: PageStore;
+  readonly #waiting: Waiting[] = [];
+  #pages: Pages = noPages;
+  #version: number | "absent" = "absent";
+  #live: Generation | null = null;
+  #busy = false;
+
+  constructor(options: LedgerOptions) {
+    this.#options = options;
+    this.#store = new PageStore(options.root.sub("generation/"), options.pageKey);
+  }
+
+  /** Makes live what storage calls current, by the same steps as a change. */
+  async open(): Promise<void> {
+    const entry = await this.#options.root.getJson<CurrentRecord>(currentKey);
+    const none: CurrentRecord = { format: 1, seq: 0, root: "", commit: null, committed_at: 0, revision: 0, at: 0 };
+    const record = entry?.value ?? none;
+    if (record.format !== 1)
+      throw new VaultError("storage", `generation format ${String(record.format)} is newer than this program`);
+    let table = new Table();
+    if (entry !== null && record.root !== "") ({ pages: this.#pages, table } = await this.#store.read(record.root));
+    this.#version = entry?.version ?? "absent";
+    await this.#compile([...table]);
+    this.#activate(this.#build(record, table, []));
+  }
+
+  edit(draft: (table: Table) => Edit): Promise<Generation> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ draft, resolve, reject });
+      if (!this.#busy) void this.#drain();
+    });
+  }
+
+  async #drain(): Promise<void> {
+    this.#busy = true;
+    try {
+      while (this.#waiting.length > 0) await this.#step(this.#waiting.splice(0));
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** One generation for all of `batch`; where that fails and there are several, one for each. */
+  async #step(batch: readonly Waiting[]): Promise<void> {
+    const taken: Waiting[] = [];
+    try {
+      const live = this.#live;
+      if (live === null) throw new VaultError("sealed", "Vault is sealed");
+      let table = live.table;
+      let draft: Edit & { readonly revisions: number } = { put: [], remove: [], ops: [], revisions: 0 };
+      for (const waiting of batch) {
+        try {
+          const edit = waiting.draft(table);
+          table = table.with(edit.put, edit.remove);
+          draft = fold(draft, edit);
+          taken.push(waiting);
+        } catch (error) {
+          waiting.reject(error);
+        }
+      }
+      if (taken.length === 0) return;
+      const next = await this.#commit(live, table, draft);
+      for (const waiting of taken) waiting.resolve(next);
+    } catch (error) {
+      if (taken.length === 1 || this.#live === null) for (const waiting of taken) waiting.reject(error);
+      else for (const waiting of taken) await this.#step([waiting]);
+    }
+  }
+
+  async #commit(live: Generation, table: Table, draft: Edit & { readonly revisions: number }): Promise<Generation> {
+    const { mounts, tasks, clock, root } = this.#options;
+    await this.#compile(draft.put);
+    const { ops: stateOps, states } = mounts.prepare(draft.put);
+    const { pages, ops: pageOps } = this.#store.change(this.#pages, draft.put, draft.remove);
+    const now = clock.now();
+    const record: CurrentRecord = {
+      format: 1,
+      seq: live.record.seq + 1,
+      root: pages.root,
+      commit: draft.commit ?? live.record.commit,
+      committed_at: draft.commit ? now : live.record.committed_at,
+      revision: live.record.revision + draft.revisions,
+      at: now,
+    };
+    const next = this.#build(record, table, states);
+    const after = follow(live, next, draft.remove, draft.put, mounts, tasks);
+    while (pageOps.length > pagesAtOnce) {
+      await root.write(pageOps.splice(0, pagesAtOnce));
+      await breathe();
+    }
+    const ops: ViewOp[] = [
+      ...pageOps,
+      ...stateOps,
+      { key: `generation/log/${String(record.seq).padStart(12, "0")}`, value: { ...record } },
+      ...(draft.ops ?? []),
+      ...after.ops,
+      { key: currentKey, value: { ...record }, expect: this.#version },
+    ];
+    const versions = await root.write(ops);
+    this.#version = versions.at(-1) ?? "absent";
+    this.#pages = pages;
+    mounts.adopt(states);
+    for (const state of after.forgotten) mounts.forgotten(state);
+    this.#activate(next);
+    void tasks.run().catch(() => {});
+    return next;
+  }
+
+  async #compile(declarations: readonly Declaration[]): Promise<void> {
+    let count = 0;
+    for (const declaration of declarations) {
+      if (declaration.kind !== "Policy") continue;
+      policyOf(declaration);
+      count += 1;
+      if (count % policiesAtOnce === 0) await breathe();
+    }
+  }
+
+  #build(record: CurrentRecord, table: Table, states: Parameters<Mounts["build"]>[1]): Generation {
+    const { mounts, identityKey } = this.#options;
+    return buildGeneration({ record, table, mounts, states, identityKey, previous: this.#live, fail: refuse });
+  }
+
+  #activate(generation: Generation): void {
+    this.#live = generation;
+    this.#options.activate(generation);
+  }
+}
+
+function fold(draft: Edit & { readonly revisions: number }, edit: Edit): Edit & { readonly revisions: number } {
+  const touched = new Set([...edit.put, ...edit.remove].map((one) => `${one.kind}\n${one.mount ?? ""}\n${one.name}`));
+  const keep = (one: Declaration): boolean => !touched.has(`${one.kind}\n${one.mount ?? ""}\n${one.name}`);
+  const commit = edit.commit ?? draft.commit;
+  return {
+    put: [...draft.put.filter(keep), ...edit.put],
+    remove: [...draft.remove.filter(keep), ...edit.remove],
+    ops: [...(draft.ops ?? []), ...(edit.ops ?? [])],
+    revisions: draft.revisions + (edit.commit ? 0 : 1),
+    ...(commit && { commit }),
+  };
+}
+
+function refuse(declaration: Declaration, message: string): never {
+  if (declaration.source === null) throw new VaultError("invalid", message);
+  throw new ApplyError([{ ...declaration.source, message: `${declaration.kind} ${declaration.name}: ${message}` }]);
+}

@@ -1,0 +1,105 @@
+// From what an auth method proved (a grant) to a token. Only the core makes tokens.
+// Must hold: the token gets what the mapping's declaration says in the request's generation, nothing from the plugin.
+
+import { compileCidrs } from "../lib/cidr.ts";
+import { VaultError } from "../sdk/errors.ts";
+import type { AuthResult, Response } from "../sdk/request.ts";
+import type { TokenSpec } from "../sdk/token.ts";
+import type { CoreCall } from "./call.ts";
+import type { Core } from "./core.ts";
+import type { Mounted } from "./mounts.ts";
+import { grantedPolicies } from "./session.ts";
+import type { TokenEntry } from "./tokens/entry.ts";
+
+export interface Ttls {
+  /** Seconds. */
+  readonly ttl: number;
+  readonly max: number;
+}
+
+/** Seconds for a new token: what is asked for, or the defaults, within every maximum. */
+export function ttlsOf(
+  core: Core,
+  mounted: Mounted | null,
+  wanted: {
+    readonly ttl: number;
+    readonly max_ttl: number;
+    readonly explicit_max_ttl: number;
+    readonly period: number;
+  },
+): Ttls {
+  const config = mounted?.spec?.config;
+  const systemMax = config?.max_lease_ttl || core.maxLeaseTtl;
+  const systemDefault = Math.min(config?.default_lease_ttl || core.defaultLeaseTtl, systemMax);
+  const max = Math.min(...[wanted.max_ttl, wanted.explicit_max_ttl, systemMax].filter((seconds) => seconds > 0));
+  const asked = wanted.period > 0 ? Math.min(wanted.period, systemMax) : wanted.ttl > 0 ? wanted.ttl : systemDefault;
+  return { ttl: wanted.period > 0 && wanted.explicit_max_ttl === 0 ? asked : Math.min(asked, max), max };
+}
+
+export async function login(call: CoreCall, response: Response): Promise<Response> {
+  const { grant, ...rest } = response;
+  const { core, generation, mounted } = call;
+  if (grant === undefined) throw new VaultError("internal", "no grant");
+  const resource = mounted.plugin?.resources.find((one) => one.name === grant.mapping.resource);
+  const declaration = resource && generation.table.get(resource.kind, mounted.mount, grant.mapping.name);
+  if (!resource || !declaration) throw new VaultError("denied", "permission denied");
+  const spec = declaration.spec as unknown as TokenSpec;
+  const bound = spec.token_bound_cidrs.length === 0 ? null : compileCidrs(spec.token_bound_cidrs);
+  if (spec.token_bound_cidrs.length > 0 && !bound?.(call.connection.remoteAddress)) {
+    throw new VaultError("denied", "permission denied");
+  }
+  const alias = { accessor: mounted.accessor, name: grant.alias.name };
+  const declared = generation.identity.byAlias(alias);
+  if (declared?.disabled) throw new VaultError("denied", "permission denied");
+  const entity = declared ?? (await core.logins.record(alias, call.request.time));
+  const period = spec.token_period;
+  const { ttl } = ttlsOf(core, mounted, {
+    ttl: spec.token_ttl,
+    max_ttl: spec.token_max_ttl,
+    explicit_max_ttl: spec.token_explicit_max_ttl,
+    period,
+  });
+  const { token, entry } = await core.tokens.create({
+    parent: null,
+    policies: grantedPolicies(spec).filter((name) => name !== "root"),
+    mapping: { accessor: mounted.accessor, kind: resource.kind, name: grant.mapping.name },
+    alias,
+    display_name: `${mounted.path.slice("auth/".length).replaceAll("/", "-")}${grant.displayName}`,
+    meta: grant.metadata ?? null,
+    path: call.request.path,
+    ttl,
+    max_ttl: spec.token_max_ttl,
+    explicit_max_ttl: spec.token_explicit_max_ttl,
+    period,
+    renewable: true,
+    num_uses: spec.token_num_uses,
+    bound_cidrs: spec.token_bound_cidrs,
+  });
+  return { ...rest, auth: authOf(token, entry, entity.policies, entity.id) };
+}
+
+/** What a client is told of a token it gets. */
+export function authOf(
+  token: string,
+  entry: TokenEntry,
+  identityPolicies: readonly string[],
+  entityId: string,
+  tokenPolicies: readonly string[] = entry.policies,
+): AuthResult {
+  const policies = [...new Set([...tokenPolicies, ...identityPolicies])].sort();
+  return {
+    client_token: token,
+    accessor: entry.accessor,
+    policies,
+    token_policies: tokenPolicies,
+    ...(identityPolicies.length > 0 && { identity_policies: identityPolicies }),
+    metadata: entry.meta,
+    lease_duration: entry.ttl,
+    renewable: entry.renewable,
+    entity_id: entityId,
+    token_type: entry.type,
+    orphan: entry.parent === null,
+    mfa_requirement: null,
+    num_uses: Math.max(entry.num_uses, 0),
+  };
+}

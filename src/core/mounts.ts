@@ -1,0 +1,334 @@
+// What is mounted where. A declaration says that a mount is wanted; its state (storage id, accessor) is made on first
+// use, survives a change or a move, and is kept when Git removes the mount, so that restoring the document restores
+// the data.
+// Must hold: no mount lies below another; a path leads to one mount in one generation.
+
+import { randomBytes, randomUUID } from "node:crypto";
+import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+import { VaultError } from "../sdk/errors.ts";
+import type { Declaration } from "../sdk/kind.ts";
+import type { Mount, MountContext, MountPlugin, Route } from "../sdk/mount.ts";
+import type { View, ViewOp } from "../sdk/view.ts";
+import { type MountSpec, mountPathOf } from "./kinds.ts";
+import { resourceRoutes } from "./resources.ts";
+import { compileRoutes, type Matcher } from "./routes.ts";
+import type { Table } from "./table.ts";
+
+export interface MountState {
+  readonly class: "auth" | "secret";
+  readonly name: string;
+  readonly type: string;
+  readonly uuid: string;
+  readonly accessor: string;
+  /** What the last declaration before its removal said. */
+  readonly on_remove: string;
+}
+
+/** One mount as the router sees it. */
+export interface Mounted {
+  /** "secret/" or "auth/userpass/". */
+  readonly path: string;
+  readonly class: "auth" | "secret" | "system";
+  readonly type: string;
+  readonly accessor: string;
+  readonly uuid: string;
+  readonly description: string;
+  /** Name that resources carry as their mount; null for system mounts. */
+  readonly mount: string | null;
+  readonly plugin: MountPlugin | null;
+  readonly declaration: Declaration | null;
+  readonly spec: MountSpec | null;
+  readonly context: MountContext;
+  readonly match: Matcher;
+  /** The `mount` of an audit entry. */
+  readonly audit: { readonly path: string; readonly type: string; readonly accessor: string; readonly class: string };
+}
+
+export type SystemMount = Pick<Mounted, "path" | "type" | "description"> & { readonly routes: readonly Route[] };
+
+const classes = { SecretEngine: "secret", AuthMethod: "auth" } as const;
+export const mountKinds = Object.keys(classes) as (keyof typeof classes)[];
+const stateKey = (mountClass: string, name: string): string => `state/${mountClass}/${encodeURIComponent(name)}`;
+
+export interface MountsOptions {
+  readonly plugins: readonly MountPlugin[];
+  /** `mounts/` for states, and `mount/<uuid>/` for data, below the barrier's root. */
+  readonly root: View;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Immutable: the mounts of one generation. */
+export class MountTable {
+  readonly #paths: ReadonlyMap<string, Mounted>;
+  readonly #accessors: ReadonlyMap<string, Mounted>;
+
+  constructor(paths: ReadonlyMap<string, Mounted>) {
+    this.#paths = paths;
+    this.#accessors = new Map([...paths.values()].map((mounted) => [mounted.accessor, mounted]));
+  }
+
+  /** The mount that `path` lies in or is (with or without its trailing slash). */
+  route(path: string): Mounted | null {
+    for (let slash = path.indexOf("/"); slash >= 0; slash = path.indexOf("/", slash + 1)) {
+      const found = this.#paths.get(path.slice(0, slash + 1));
+      if (found !== undefined) return found;
+    }
+    return this.#paths.get(`${path}/`) ?? null;
+  }
+
+  byAccessor(accessor: string): Mounted | null {
+    return this.#accessors.get(accessor) ?? null;
+  }
+
+  at(path: string): Mounted | null {
+    return this.#paths.get(path.endsWith("/") ? path : `${path}/`) ?? null;
+  }
+
+  [Symbol.iterator](): Iterator<Mounted> {
+    return this.#paths.values();
+  }
+}
+
+export class Mounts {
+  readonly #plugins: ReadonlyMap<string, MountPlugin>;
+  readonly #options: MountsOptions;
+  readonly #states = new Map<string, MountState>();
+  readonly #built = new WeakMap<Declaration, Mounted>();
+  #system: readonly Mounted[] = [];
+
+  constructor(options: MountsOptions) {
+    this.#options = options;
+    this.#plugins = new Map(options.plugins.map((plugin) => [`${plugin.class}/${plugin.type}`, plugin]));
+  }
+
+  /** Reads the states of all mounts; the system mounts are part of every generation. */
+  async open(system: readonly SystemMount[]): Promise<void> {
+    const view = this.#options.root.sub("mounts/");
+    for (const mountClass of ["auth", "secret"]) {
+      for (const name of await view.list(`state/${mountClass}/`)) {
+        const entry = await view.getJson<MountState>(`state/${mountClass}/${name}`);
+        if (entry !== null) this.#states.set(`${entry.value.class}/${entry.value.name}`, entry.value);
+      }
+    }
+    this.#system = system.map((mount) => this.#systemMount(mount));
+  }
+
+  plugin(kind: string, type: string): MountPlugin | null {
+    const mountClass = classes[kind as keyof typeof classes];
+    return this.#plugins.get(`${mountClass}/${type}`) ?? null;
+  }
+
+  get plugins(): readonly MountPlugin[] {
+    return this.#options.plugins;
+  }
+
+  state(declaration: Declaration): MountState | null {
+    const mountClass = classes[declaration.kind as keyof typeof classes];
+    return this.#states.get(`${mountClass}/${declaration.name}`) ?? null;
+  }
+
+  /** Where a mount's state lives, mounted or not. */
+  stateOf(accessor: string): MountState | null {
+    for (const state of this.#states.values()) if (state.accessor === accessor) return state;
+    return null;
+  }
+
+  /** For ending the state of objects of a mount that is not mounted any more. */
+  contextOf(state: MountState): MountContext {
+    const { root, clock, log } = this.#options;
+    return { path: "", accessor: state.accessor, view: root.sub(`mount/${state.uuid}/`), options: {}, clock, log };
+  }
+
+  pluginOf(state: MountState): MountPlugin | null {
+    return this.#plugins.get(`${state.class}/${state.type}`) ?? null;
+  }
+
+  /** States that `declarations` need and that do not exist yet, to be written with the generation that wants them. */
+  prepare(declarations: Iterable<Declaration>): { readonly ops: ViewOp[]; readonly states: readonly MountState[] } {
+    const states: MountState[] = [];
+    for (const declaration of declarations) {
+      const mountClass = classes[declaration.kind as keyof typeof classes];
+      if (mountClass === undefined) continue;
+      const spec = declaration.spec as unknown as MountSpec;
+      const known = this.state(declaration);
+      if (known !== null && known.type !== spec.type) {
+        throw new VaultError(
+          "invalid",
+          `${declaration.name} holds data of type ${known.type}, which ${spec.type} cannot read`,
+        );
+      }
+      if (known !== null && known.on_remove === spec.on_remove) continue;
+      states.push({
+        class: mountClass,
+        name: declaration.name,
+        type: spec.type,
+        uuid: known?.uuid ?? randomUUID(),
+        accessor:
+          known?.accessor ?? `${mountClass === "auth" ? "auth_" : ""}${spec.type}_${randomBytes(4).toString("hex")}`,
+        on_remove: spec.on_remove,
+      });
+    }
+    const ops = states.map((state) => ({ key: `mounts/${stateKey(state.class, state.name)}`, value: state }));
+    return { ops, states };
+  }
+
+  /** After the write that `prepare` was part of. */
+  adopt(states: readonly MountState[]): void {
+    for (const state of states) this.#states.set(`${state.class}/${state.name}`, state);
+  }
+
+  /** Ends a mount's state: its data is dropped by a task. */
+  forget(declaration: Declaration): { readonly ops: ViewOp[]; readonly state: MountState | null } {
+    const state = this.state(declaration);
+    if (state === null) return { ops: [], state };
+    return { ops: [{ key: `mounts/${stateKey(state.class, state.name)}`, value: null }], state };
+  }
+
+  forgotten(state: MountState): void {
+    this.#states.delete(`${state.class}/${state.name}`);
+  }
+
+  /** The mounts that a table of declarations asks for. `pending` are states prepared but not written yet. Throws
+   *  VaultError `invalid` where two paths collide; `fail` receives the declaration at fault. */
+  build(
+    table: Table,
+    pending: readonly MountState[],
+    fail: (declaration: Declaration, message: string) => never,
+  ): MountTable {
+    const paths = new Paths();
+    for (const mount of this.#system) paths.add(mount);
+    for (const kind of mountKinds) {
+      for (const declaration of table.shelf(kind, null).values()) {
+        const mounted = this.#mounted(declaration, pending, fail);
+        const clash = paths.clash(mounted.path);
+        if (clash !== null) {
+          const owner =
+            clash.declaration === null ? "the vault itself" : `${clash.declaration.kind} ${clash.declaration.name}`;
+          fail(declaration, `path is already in use at ${clash.path} by ${owner}`);
+        }
+        paths.add(mounted);
+      }
+    }
+    return new MountTable(paths.at);
+  }
+
+  #mounted(
+    declaration: Declaration,
+    pending: readonly MountState[],
+    fail: (declaration: Declaration, message: string) => never,
+  ): Mounted {
+    const known = this.#built.get(declaration);
+    if (known !== undefined && this.state(declaration)?.uuid === known.uuid) return known;
+    const mountClass = classes[declaration.kind as keyof typeof classes];
+    const spec = declaration.spec as unknown as MountSpec;
+    const plugin = this.plugin(declaration.kind, spec.type);
+    if (plugin === null)
+      return fail(declaration, `unknown ${mountClass} type "${spec.type}"; there are ${this.#types(mountClass)}`);
+    const state =
+      pending.find((one) => one.class === mountClass && one.name === declaration.name) ?? this.state(declaration);
+    if (state === null) return fail(declaration, "has no state");
+    const mount = mountPathOf(declaration.name, spec);
+    const path = mountClass === "auth" ? `auth/${mount}/` : `${mount}/`;
+    const options: Record<string, string> = {};
+    for (const [name, option] of Object.entries(plugin.options)) {
+      const value = spec.options[name] ?? option.default;
+      if (value === undefined) continue;
+      if (option.enum && !option.enum.includes(value))
+        fail(declaration, `option ${name} must be one of ${option.enum.join(", ")}`);
+      options[name] = value;
+    }
+    const extra = Object.keys(spec.options).find((name) => !Object.hasOwn(plugin.options, name));
+    if (extra !== undefined) fail(declaration, `unknown option "${extra}" for type ${spec.type}`);
+    const context: MountContext = {
+      path,
+      accessor: state.accessor,
+      view: this.#options.root.sub(`mount/${state.uuid}/`),
+      options,
+      clock: this.#options.clock,
+      log: this.#options.log,
+    };
+    const made: Mount = plugin.mount(context);
+    const mounted: Mounted = {
+      path,
+      class: mountClass,
+      type: spec.type,
+      accessor: state.accessor,
+      uuid: state.uuid,
+      description: spec.description,
+      mount,
+      plugin,
+      declaration,
+      spec,
+      context,
+      match: compileRoutes([...resourceRoutes(plugin), ...made.routes]),
+      audit: { path, type: spec.type, accessor: state.accessor, class: mountClass },
+    };
+    this.#built.set(declaration, mounted);
+    return mounted;
+  }
+
+  #types(mountClass: string): string {
+    return this.#options.plugins
+      .filter((plugin) => plugin.class === mountClass)
+      .map((plugin) => plugin.type)
+      .join(", ");
+  }
+
+  #systemMount(mount: SystemMount): Mounted {
+    const accessor = `${mount.type}_00000000`;
+    return {
+      path: mount.path,
+      class: "system",
+      type: mount.type,
+      accessor,
+      uuid: "",
+      description: mount.description,
+      mount: null,
+      plugin: null,
+      declaration: null,
+      spec: null,
+      context: {
+        path: mount.path,
+        accessor,
+        view: this.#options.root.sub(`system/${mount.type}/`),
+        options: {},
+        clock: this.#options.clock,
+        log: this.#options.log,
+      },
+      match: compileRoutes(mount.routes),
+      audit: {
+        path: mount.path,
+        type: mount.type,
+        accessor,
+        class: mount.path.startsWith("auth/") ? "auth" : "secret",
+      },
+    };
+  }
+}
+
+/** Mount paths, and every folder above one, so that neither order of nesting goes unseen. */
+class Paths {
+  readonly at = new Map<string, Mounted>();
+  readonly #above = new Map<string, Mounted>();
+
+  clash(path: string): Mounted | null {
+    for (const folder of foldersOf(path)) {
+      const found = this.at.get(folder);
+      if (found !== undefined) return found;
+    }
+    return this.at.get(path) ?? this.#above.get(path) ?? null;
+  }
+
+  add(mounted: Mounted): void {
+    this.at.set(mounted.path, mounted);
+    for (const folder of foldersOf(mounted.path)) this.#above.set(folder, mounted);
+  }
+}
+
+function* foldersOf(path: string): Generator<string> {
+  for (let slash = path.indexOf("/"); slash >= 0 && slash < path.length - 1; slash = path.indexOf("/", slash + 1)) {
+    yield path.slice(0, slash + 1);
+  }
+}

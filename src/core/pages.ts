@@ -1,0 +1,89 @@
+// Declarations as storage keeps them: 256 pages by the hash of the key, each addressed by the HMAC of its content, and a
+// root page that lists them. A change writes one page and the root; old roots stay readable, so history can be asked.
+// Must hold: a page is never changed; whoever holds a root address can read that generation whole.
+
+import { createHash, createHmac, type KeyObject } from "node:crypto";
+import { VaultError } from "../sdk/errors.ts";
+import type { Declaration } from "../sdk/kind.ts";
+import type { View, ViewOp } from "../sdk/view.ts";
+import { keyOf, Table } from "./table.ts";
+
+type Page = ReadonlyMap<string, Declaration>;
+const empty: Page = new Map();
+
+const bucketOf = (key: string): string => createHash("sha256").update(key).digest("hex").slice(0, 2);
+
+/** The pages of one generation. */
+export interface Pages {
+  readonly buckets: ReadonlyMap<string, { readonly address: string; readonly page: Page }>;
+  readonly root: string;
+}
+
+export const noPages: Pages = { buckets: new Map(), root: "" };
+
+export class PageStore {
+  readonly #view: View;
+  readonly #key: KeyObject;
+
+  /** `view` is `generation/` below the barrier's root. */
+  constructor(view: View, key: KeyObject) {
+    this.#view = view;
+    this.#key = key;
+  }
+
+  /** The pages after a change, and the operations (relative to the barrier's root) that write what is new. */
+  change(before: Pages, put: readonly Declaration[], remove: readonly Declaration[]): { pages: Pages; ops: ViewOp[] } {
+    const changed = new Map<string, Map<string, Declaration>>();
+    const open = (key: string): Map<string, Declaration> => {
+      const bucket = bucketOf(key);
+      let page = changed.get(bucket);
+      if (page === undefined) changed.set(bucket, (page = new Map(before.buckets.get(bucket)?.page ?? empty)));
+      return page;
+    };
+    for (const declaration of remove) open(keyOf(declaration)).delete(keyOf(declaration));
+    for (const declaration of put) open(keyOf(declaration)).set(keyOf(declaration), declaration);
+    const buckets = new Map(before.buckets);
+    const ops: ViewOp[] = [];
+    for (const [bucket, page] of changed) {
+      if (page.size === 0) {
+        buckets.delete(bucket);
+        continue;
+      }
+      const declarations = [...page.keys()].sort().map((key) => page.get(key));
+      const { address, op } = this.#page({ declarations });
+      ops.push(op);
+      buckets.set(bucket, { address, page });
+    }
+    const list = Object.fromEntries([...buckets.keys()].sort().map((bucket) => [bucket, buckets.get(bucket)?.address]));
+    const root = this.#page({ pages: list });
+    ops.push(root.op);
+    return { pages: { buckets, root: root.address }, ops };
+  }
+
+  async read(root: string): Promise<{ pages: Pages; table: Table }> {
+    const list = await this.#get<{ pages: Record<string, string> }>(root);
+    const buckets = new Map<string, { address: string; page: Page }>();
+    const all: Declaration[] = [];
+    for (const [bucket, address] of Object.entries(list.pages)) {
+      const { declarations } = await this.#get<{ declarations: Declaration[] }>(address);
+      buckets.set(bucket, {
+        address,
+        page: new Map(declarations.map((declaration) => [keyOf(declaration), declaration])),
+      });
+      all.push(...declarations);
+    }
+    return { pages: { buckets, root }, table: Table.of(all) };
+  }
+
+  #page(content: object): { address: string; op: ViewOp } {
+    const bytes = Buffer.from(JSON.stringify(content));
+    const address = createHmac("sha256", this.#key).update(bytes).digest("hex");
+    return { address, op: { key: `generation/pages/${address}`, value: bytes } };
+  }
+
+  async #get<T>(address: string): Promise<T> {
+    const entry = await this.#view.get(`pages/${address}`);
+    if (entry === null) throw new VaultError("storage", "a page of the current generation is missing");
+    return JSON.parse(Buffer.from(entry.value).toString("utf8")) as T;
+  }
+}

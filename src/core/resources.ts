@@ -1,0 +1,152 @@
+// The create/read/update/delete/list routes of resources: declarations of the API, beside those of Git. What Git declares
+// the API shows and refuses to write, with the place to change instead.
+
+import { VaultError } from "../sdk/errors.ts";
+import { field, type Fields, parse } from "../sdk/fields.ts";
+import type { Declaration } from "../sdk/kind.ts";
+import type { MountPlugin, Resource, Route } from "../sdk/mount.ts";
+import { rootFaults } from "../sdk/resourceKind.ts";
+import type { Json } from "../sdk/view.ts";
+import { type CoreCall, coreHandler } from "./call.ts";
+import type { Generation } from "./generation.ts";
+
+/** Refuses where Git owns it, naming file, line and commit. */
+export function refuseManaged(generation: Generation, declaration: Declaration | null, what: string): void {
+  const source = declaration?.source;
+  if (!source) return;
+  const commit = generation.record.commit?.id.slice(0, 12) ?? "unknown";
+  throw new VaultError(
+    "managed",
+    `${what} is managed by Git: change it in ${source.file}:${source.line} (commit ${commit}) and push`,
+  );
+}
+
+const nameOf = (call: CoreCall, resource: Resource): string => {
+  const name = call.params["name"] ?? "";
+  return resource.normalize ? resource.normalize(name) : name;
+};
+
+const declarationOf = (call: CoreCall, resource: Resource, name: string): Declaration | null =>
+  call.generation.table.get(resource.kind, call.mounted.mount, name);
+
+function shown(resource: Resource, declaration: Declaration): Record<string, unknown> {
+  if (resource.show) return { ...resource.show(declaration.spec) };
+  const secret = new Set(Object.entries(resource.fields).flatMap(([name, entry]) => (entry.secret ? [name] : [])));
+  return Object.fromEntries(Object.entries(declaration.spec).filter(([name]) => !secret.has(name)));
+}
+
+/** Splits what was given into the declaration's spec and the secrets that become state. */
+export function specOf(
+  fields: Fields,
+  given: Readonly<Record<string, unknown>>,
+  before: Declaration | null,
+): { readonly spec: Declaration["spec"]; readonly secrets: Record<string, string> } {
+  const partial = parse(fields, given, { partial: true }).values as Record<string, unknown>;
+  const secrets: Record<string, string> = {};
+  for (const [name, entry] of Object.entries(fields)) {
+    if (!entry.secret || partial[name] === undefined) continue;
+    secrets[name] = partial[name] as string;
+    delete partial[name];
+  }
+  const open = Object.fromEntries(Object.entries(fields).filter(([, entry]) => !entry.secret));
+  const spec = parse(open, { ...before?.spec, ...partial }).values as Record<string, Json | undefined>;
+  return { spec, secrets };
+}
+
+/** The fields given, older names replaced by today's. */
+function renamed(call: CoreCall, resource: Resource): Readonly<Record<string, unknown>> {
+  const given: Record<string, unknown> = { ...call.data };
+  for (const [old, name] of Object.entries(resource.aliases ?? {})) {
+    if (given[old] === undefined) continue;
+    given[name] ??= given[old];
+    delete given[old];
+    call.warn(`"${old}" is an older name; use "${name}"`);
+  }
+  return given;
+}
+
+async function write(call: CoreCall, resource: Resource): Promise<null> {
+  const name = nameOf(call, resource);
+  const mount = call.mounted.mount;
+  if (name === "") throw new VaultError("invalid", "the name is empty");
+  refuseManaged(call.generation, declarationOf(call, resource, name), `${resource.name}/${name}`);
+  const given = renamed(call, resource);
+  const first = specOf(resource.fields, given, declarationOf(call, resource, name));
+  const faults = [...rootFaults(resource.fields, first.spec), ...(resource.check?.(first.spec) ?? [])];
+  for (const { path, message } of faults) throw new VaultError("invalid", `${path.join(".")}: ${message}`);
+  if (Object.keys(first.secrets).length > 0 && resource.seed) {
+    await call.core.tasks.run();
+    await resource.seed({ mount: call.mounted.context, name }, first.secrets);
+  }
+  await call.core.ledger.edit((table) => {
+    const before = table.get(resource.kind, mount, name);
+    refuseManaged(call.core.generation, before, `${resource.name}/${name}`);
+    const { spec } = specOf(resource.fields, given, before);
+    return {
+      put: [{ kind: resource.kind, mount, name, metadata: { name }, spec, secrets: {}, source: null }],
+      remove: [],
+    };
+  });
+  return null;
+}
+
+async function remove(call: CoreCall, resource: Resource): Promise<null> {
+  const name = nameOf(call, resource);
+  const mount = call.mounted.mount;
+  await call.core.ledger.edit((table) => {
+    const before = table.get(resource.kind, mount, name);
+    refuseManaged(call.core.generation, before, `${resource.name}/${name}`);
+    return { put: [], remove: before === null ? [] : [before] };
+  });
+  return null;
+}
+
+function routesOf(resource: Resource): Route[] {
+  const folder = resource.path.slice(0, resource.path.lastIndexOf("/"));
+  const api: Fields = Object.fromEntries(
+    Object.entries(resource.fields).map(([name, entry]) => {
+      const { required: _required, default: _default, ...rest } = entry;
+      return [name, rest];
+    }),
+  );
+  const aliases = Object.fromEntries(
+    Object.entries(resource.aliases ?? {}).flatMap(([old, name]) => (api[name] ? [[old, api[name]]] : [])),
+  ) as Fields;
+  const one: Route = {
+    path: resource.path,
+    exists: async (call) => declarationOf(call as CoreCall, resource, nameOf(call as CoreCall, resource)) !== null,
+    on: {
+      read: coreHandler({
+        summary: `Read ${resource.description}`,
+        run: async (call) => {
+          const declaration = declarationOf(call, resource, nameOf(call, resource));
+          if (declaration === null) throw new VaultError("not_found", []);
+          return { data: shown(resource, declaration) };
+        },
+      }),
+      update: coreHandler({
+        summary: `Create or change ${resource.description}`,
+        fields: { ...api, ...aliases },
+        run: (call) => write(call as CoreCall, resource),
+      }),
+      delete: coreHandler({ summary: `Delete ${resource.description}`, run: (call) => remove(call, resource) }),
+    },
+  };
+  const list: Route = {
+    path: folder,
+    on: {
+      list: coreHandler({
+        summary: `List ${resource.name}`,
+        fields: { after: field.string("Names after this one"), limit: field.int("At most so many") },
+        run: async (call) => {
+          const keys = [...call.generation.table.shelf(resource.kind, call.mounted.mount).keys()].sort();
+          if (keys.length === 0) throw new VaultError("not_found", []);
+          return { data: { keys } };
+        },
+      }),
+    },
+  };
+  return [one, list];
+}
+
+export const resourceRoutes = (plugin: MountPlugin): Route[] => plugin.resources.flatMap(routesOf);

@@ -1,0 +1,189 @@
+// A token in a generation: who it is and what it may, worked out once and kept until the token or the generation changes.
+// Must hold: a token's rights are never more than its mapping, and its parent, have in the request's generation; what
+// cannot be worked out (mapping gone, mount gone, parent gone, entity disabled) is no right at all.
+
+import type { KeyObject } from "node:crypto";
+import { compileCidrs } from "../lib/cidr.ts";
+import { VaultError } from "../sdk/errors.ts";
+import type { TokenSpec } from "../sdk/token.ts";
+import { type Acl, type AclCache, type Bindings } from "../policy/match.ts";
+import type { Principal } from "./exchange.ts";
+import type { Generation } from "./generation.ts";
+import type { Entity, Logins } from "./identity.ts";
+import type { TokenEntry } from "./tokens/entry.ts";
+import type { TokenStore } from "./tokens/store.ts";
+
+export interface Session {
+  readonly entry: TokenEntry;
+  readonly generation: Generation;
+  readonly principal: Principal;
+  readonly entity: Entity | null;
+  readonly acl: Acl;
+  /** Null where any address may use it. A child is bound by its parent's ranges too. */
+  readonly bound: ((address: string) => boolean) | null;
+  /** Milliseconds since 1970, 0 for never: the token's own end, or its parent's where that comes first. */
+  readonly expiresAt: number;
+  readonly root: boolean;
+}
+
+export interface SessionsOptions {
+  readonly tokens: TokenStore;
+  readonly acls: AclCache;
+  readonly logins: () => Logins;
+  readonly identityKey: () => KeyObject;
+}
+
+const most = 20_000;
+const depthLimit = 64;
+/** Where creating tokens with policies of one's own choice is decided. */
+const createPath = "auth/token/create";
+
+export const deniedError = (): VaultError => new VaultError("unauthenticated", ["permission denied", "invalid token"]);
+
+/** Policies that a mapping gives now, sorted; null where the mapping is not there any more. */
+export function mappedPolicies(
+  generation: Generation,
+  mapping: NonNullable<TokenEntry["mapping"]>,
+): readonly string[] | null {
+  const mounted = generation.mounts.byAccessor(mapping.accessor);
+  if (mounted === null || mounted.mount === null) return null;
+  const declaration = generation.table.get(mapping.kind, mounted.mount, mapping.name);
+  if (declaration === null) return null;
+  const spec = declaration.spec as unknown as TokenSpec;
+  return grantedPolicies(spec);
+}
+
+export function grantedPolicies(spec: TokenSpec): readonly string[] {
+  const names = spec.token_policies.map((name) => name.trim().toLowerCase()).filter(Boolean);
+  return [...new Set(spec.token_no_default_policy ? names : [...names, "default"])].sort();
+}
+
+export class Sessions {
+  readonly #options: SessionsOptions;
+  /** By token as the client sends it: saves the HMAC on the hot path; dropped at seal. */
+  readonly #byToken = new Map<string, Session>();
+  /** Token by id, and ids of known children by parent id, of what stands in `#byToken`. */
+  readonly #tokenOf = new Map<string, string>();
+  readonly #children = new Map<string, Set<string>>();
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+  }
+
+  /** The session if it is known for this generation; no promise on the hot path. */
+  peek(token: string, generation: Generation): Session | null {
+    const session = this.#byToken.get(token);
+    return session !== undefined && session.generation === generation ? session : null;
+  }
+
+  /** Throws VaultError `unauthenticated` where the token is not valid. Expiry is the caller's to check. */
+  async load(token: string, generation: Generation): Promise<Session> {
+    const id = this.#options.tokens.idOf(token);
+    const found = await this.#options.tokens.get(id);
+    if (found === null) throw deniedError();
+    const session = await this.#build(found.value, generation, 0);
+    if (this.#byToken.size >= most) this.clear();
+    this.#byToken.set(token, session);
+    this.#tokenOf.set(id, token);
+    const { parent } = found.value;
+    if (parent !== null) {
+      const siblings = this.#children.get(parent);
+      if (siblings === undefined) this.#children.set(parent, new Set([id]));
+      else siblings.add(id);
+    }
+    return session;
+  }
+
+  /** For a token that is not the caller's: nothing is kept. */
+  of(entry: TokenEntry, generation: Generation): Promise<Session> {
+    return this.#build(entry, generation, 0);
+  }
+
+  /** After any change of a token: what is known of it and of its children is worked out again. */
+  forget(id: string): void {
+    const token = this.#tokenOf.get(id);
+    if (token !== undefined) this.#byToken.delete(token);
+    this.#tokenOf.delete(id);
+    const children = this.#children.get(id);
+    this.#children.delete(id);
+    for (const child of children ?? []) this.forget(child);
+  }
+
+  clear(): void {
+    this.#byToken.clear();
+    this.#tokenOf.clear();
+    this.#children.clear();
+  }
+
+  async #build(entry: TokenEntry, generation: Generation, depth: number): Promise<Session> {
+    if (depth > depthLimit || entry.num_uses < 0) throw deniedError();
+    const entity = this.entityOf(entry, generation);
+    if (entity?.disabled) throw deniedError();
+    const parent = await this.#parent(entry, generation, depth);
+    const tokenPolicies = ownPolicies(entry, generation, parent);
+    const identityPolicies = entity?.policies ?? [];
+    const policies = [...new Set([...tokenPolicies, ...identityPolicies.filter((name) => name !== "root")])].sort();
+    const ends = [entry.expires_at, parent?.expiresAt ?? 0].filter((end) => end > 0);
+    const known = policies.flatMap((name) => generation.policy(name) ?? []);
+    return {
+      entry,
+      generation,
+      entity,
+      acl: this.#options.acls.merge(known, entity === null ? null : bindings(entity)),
+      bound: boundOf(entry, parent),
+      expiresAt: ends.length === 0 ? 0 : Math.min(...ends),
+      root: tokenPolicies.includes("root"),
+      principal: {
+        accessor: entry.accessor,
+        displayName: entry.display_name,
+        policies,
+        tokenPolicies,
+        identityPolicies,
+        entityId: entity?.id ?? "",
+        metadata: entry.meta ?? {},
+        tokenType: entry.type,
+        issuedAt: entry.created_at,
+        ttl: entry.ttl,
+      },
+    };
+  }
+
+  entityOf(entry: TokenEntry, generation: Generation): Entity | null {
+    if (entry.alias === null) return null;
+    return generation.identity.byAlias(entry.alias) ?? this.#options.logins().derive(entry.alias);
+  }
+
+  async #parent(entry: TokenEntry, generation: Generation, depth: number): Promise<Session | null> {
+    if (entry.parent === null) return null;
+    const found = await this.#options.tokens.get(entry.parent);
+    if (found === null) throw deniedError();
+    return this.#build(found.value, generation, depth + 1);
+  }
+}
+
+function ownPolicies(entry: TokenEntry, generation: Generation, parent: Session | null): readonly string[] {
+  if (entry.mapping !== null) {
+    const now = mappedPolicies(generation, entry.mapping);
+    if (now === null) throw deniedError();
+    return entry.policies.filter((name) => now.includes(name));
+  }
+  if (parent === null || parent.root) return entry.policies;
+  if (mayChoose(parent)) return entry.policies.filter((name) => name !== "root");
+  return entry.policies.filter((name) => parent.principal.policies.includes(name));
+}
+
+function boundOf(entry: TokenEntry, parent: Session | null): Session["bound"] {
+  const above = parent?.bound ?? null;
+  if (entry.bound_cidrs.length === 0) return above;
+  const own = compileCidrs(entry.bound_cidrs);
+  if (own === null) throw deniedError();
+  return above === null ? own : (address) => own(address) && above(address);
+}
+
+/** Whether a token may make children with policies that it does not have itself. */
+export const mayChoose = (session: Session): boolean => session.root || session.acl.check(createPath, "update").sudo;
+
+const bindings = (entity: Entity): Bindings => ({
+  entity: { id: entity.id, name: entity.name, metadata: entity.metadata, aliases: entity.aliases },
+  groups: entity.groups,
+});

@@ -1,0 +1,66 @@
+// sys/capabilities: what a token may at given paths, by the same policies that decide requests.
+
+import { VaultError } from "../../sdk/errors.ts";
+import { field } from "../../sdk/fields.ts";
+import type { Route } from "../../sdk/mount.ts";
+import type { Response } from "../../sdk/request.ts";
+import { coreHandler } from "../call.ts";
+import type { Session } from "../session.ts";
+
+const pathFields = {
+  path: field.strings("The paths"),
+  paths: field.strings("The paths"),
+} as const;
+
+function answer(
+  session: Session,
+  data: { readonly path?: readonly string[] | undefined; readonly paths?: readonly string[] | undefined },
+): Response {
+  const paths = data.paths ?? data.path ?? [];
+  if (paths.length === 0) throw new VaultError("invalid", "paths must be supplied");
+  const each = Object.fromEntries(paths.map((path) => [path, session.acl.capabilities(path.replace(/^\/+/, ""))]));
+  return { data: { ...each, ...(paths.length === 1 && { capabilities: each[paths[0] ?? ""] }) }, shape: "both" };
+}
+
+export const capabilityRoutes: readonly Route[] = [
+  {
+    path: "capabilities-self",
+    on: {
+      update: coreHandler({
+        summary: "What the caller may at paths",
+        mutates: false,
+        fields: pathFields,
+        run: async (call) => {
+          if (call.session === null) throw new VaultError("unauthenticated", "permission denied");
+          return answer(call.session, call.data);
+        },
+      }),
+    },
+  },
+  {
+    path: "capabilities",
+    on: {
+      update: coreHandler({
+        summary: "What a token may at paths",
+        mutates: false,
+        fields: { ...pathFields, token: field.string("The token", { required: true, secret: true }) },
+        run: async (call) => answer(await call.core.sessions.load(call.data.token, call.generation), call.data),
+      }),
+    },
+  },
+  {
+    path: "capabilities-accessor",
+    on: {
+      update: coreHandler({
+        summary: "What a token may at paths, by its accessor",
+        mutates: false,
+        fields: { ...pathFields, accessor: field.string("The accessor", { required: true }) },
+        run: async (call) => {
+          const entry = await call.core.tokens.byAccessor(call.data.accessor);
+          if (entry === null) throw new VaultError("invalid", "invalid accessor");
+          return answer(await call.core.sessions.of(entry, call.generation), call.data);
+        },
+      }),
+    },
+  },
+];

@@ -1,0 +1,34 @@
+// sys/ and the other mounts that every vault has. One file an area; each exports its routes.
+
+import type { Route } from "../../sdk/mount.ts";
+import { identityRoutes } from "../identityRoutes.ts";
+import type { SystemMount } from "../mounts.ts";
+import { tokenRoutes } from "../tokens/routes.ts";
+import { auditRoutes } from "./audit.ts";
+import { capabilityRoutes } from "./capabilities.ts";
+import { internalRoutes } from "./internal.ts";
+import { authRoutes, mountRoutes } from "./mounts.ts";
+import { policyRoutes } from "./policies.ts";
+import { sealRoutes } from "./seal.ts";
+
+export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
+  return [
+    {
+      path: "sys/",
+      type: "system",
+      description: "system endpoints used for control, policy and debugging",
+      routes: [
+        ...sealRoutes,
+        ...mountRoutes,
+        ...authRoutes,
+        ...policyRoutes,
+        ...capabilityRoutes,
+        ...internalRoutes,
+        ...auditRoutes,
+        ...extra,
+      ],
+    },
+    { path: "auth/token/", type: "token", description: "token based credentials", routes: tokenRoutes },
+    { path: "identity/", type: "identity", description: "identity store", routes: identityRoutes },
+  ];
+}

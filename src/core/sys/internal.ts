@@ -1,0 +1,63 @@
+// sys/internal/ui: what clients ask before they ask for a secret. A mount is shown to whoever may do anything inside it.
+
+import { VaultError } from "../../sdk/errors.ts";
+import type { Route } from "../../sdk/mount.ts";
+import { type CoreCall, coreHandler } from "../call.ts";
+import { deniedError, type Session } from "../session.ts";
+import { shownMount, shownPath } from "./mounts.ts";
+
+/** The routes ask for a valid token, and for no capability: what is shown follows from what the token may. */
+async function callerOf(call: CoreCall): Promise<Session> {
+  const { token, connection, time } = call.request;
+  if (token === null || token === "") throw deniedError();
+  const session = await call.core.sessions.load(token, call.generation);
+  if (session.expiresAt !== 0 && time >= session.expiresAt) throw deniedError();
+  if (session.bound !== null && !session.bound(connection.remoteAddress)) throw deniedError();
+  return session;
+}
+
+function listed(call: CoreCall, session: Session, side: "auth" | "secret"): Record<string, unknown> {
+  const mounts = [...call.generation.mounts].filter(
+    (mounted) => mounted.path.startsWith("auth/") === (side === "auth") && session.acl.reachable(mounted.path),
+  );
+  const entries = mounts.map((mounted) => [shownPath(side, mounted), shownMount(mounted)] as const);
+  return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+export const internalRoutes: readonly Route[] = [
+  {
+    path: "internal/ui/mounts",
+    unauthenticated: true,
+    on: {
+      read: coreHandler({
+        summary: "Mounts that the caller may see",
+        run: async (call) => {
+          const session = await callerOf(call);
+          return { data: { auth: listed(call, session, "auth"), secret: listed(call, session, "secret") } };
+        },
+      }),
+    },
+  },
+  {
+    path: "internal/ui/mounts/:path*",
+    unauthenticated: true,
+    on: {
+      read: coreHandler({
+        summary: "The mount that a path lies in",
+        run: async (call) => {
+          const session = await callerOf(call);
+          const mounted = call.generation.mounts.route(`${call.params["path"] ?? ""}/`);
+          if (mounted === null || !session.acl.reachable(mounted.path)) {
+            throw new VaultError(
+              "denied",
+              "preflight capability check returned 403, please ensure client's policies grant access to path \"" +
+                (call.params["path"] ?? "") +
+                '/"',
+            );
+          }
+          return { data: { ...shownMount(mounted), path: mounted.path } };
+        },
+      }),
+    },
+  },
+];

@@ -1,0 +1,110 @@
+// sys/policies/acl and the older sys/policy. The API takes HCL or JSON and keeps the text as it came, compiled once.
+
+import { VaultError } from "../../sdk/errors.ts";
+import { field } from "../../sdk/fields.ts";
+import type { Declaration } from "../../sdk/kind.ts";
+import type { Route } from "../../sdk/mount.ts";
+import type { Shape } from "../../sdk/request.ts";
+import { defaultPolicyText, policyKind, printPolicy } from "../../policy/compile.ts";
+import { parsePolicy } from "../../policy/hcl.ts";
+import type { Json } from "../../sdk/view.ts";
+import { type CoreCall, coreHandler } from "../call.ts";
+import { policyOf } from "../generation.ts";
+import { refuseManaged } from "../resources.ts";
+
+const writeFields = {
+  policy: field.string("The policy, as HCL or JSON, plain or in base64"),
+  rules: field.string("The same, under its old name"),
+} as const;
+
+const nameOf = (call: CoreCall): string => (call.params["name"] ?? "").toLowerCase();
+
+function names(call: CoreCall): string[] {
+  const declared = [...call.generation.table.shelf("Policy", null).keys()];
+  return [...new Set([...declared, "default", "root"])].sort();
+}
+
+/** The text that the API shows: as it came, or made from Git's rules. */
+function textOf(call: CoreCall, name: string): string {
+  const declaration = call.generation.table.get("Policy", null, name);
+  if (declaration === null) {
+    if (name === "default") return defaultPolicyText;
+    if (name === "root") return "";
+    throw new VaultError("not_found", []);
+  }
+  const text = declaration.spec["text"];
+  return typeof text === "string" ? text : printPolicy(policyOf(declaration));
+}
+
+function decoded(text: string): string {
+  const compact = text.replace(/\s+/g, "");
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(compact) || compact.length % 4 !== 0) return text;
+  return Buffer.from(compact, "base64").toString("utf8");
+}
+
+async function write(call: CoreCall<typeof writeFields>): Promise<null> {
+  const name = nameOf(call);
+  const given = call.data.policy ?? call.data.rules;
+  if (!given) throw new VaultError("invalid", "'policy' parameter not supplied or empty");
+  if (name === "root") throw new VaultError("invalid", 'cannot update "root" policy');
+  const text = decoded(given);
+  const rules = parsePolicy(text, name);
+  const spec = { rules, text } as unknown as Record<string, Json>;
+  const declaration: Declaration = {
+    kind: "Policy",
+    mount: null,
+    name,
+    metadata: { name },
+    spec,
+    secrets: {},
+    source: null,
+  };
+  for (const fault of policyKind.check?.(declaration) ?? []) throw new VaultError("invalid", fault.message);
+  policyOf(declaration); // refused here, with the name of what is wrong, before anything is written
+  await call.core.ledger.edit((table) => {
+    refuseManaged(call.core.generation, table.get("Policy", null, name), `policy ${name}`);
+    return { put: [declaration], remove: [] };
+  });
+  return null;
+}
+
+async function remove(call: CoreCall): Promise<null> {
+  const name = nameOf(call);
+  if (name === "root" || name === "default") throw new VaultError("invalid", `cannot delete "${name}" policy`);
+  await call.core.ledger.edit((table) => {
+    const before = table.get("Policy", null, name);
+    refuseManaged(call.core.generation, before, `policy ${name}`);
+    return { put: [], remove: before === null ? [] : [before] };
+  });
+  return null;
+}
+
+function routesOf(
+  folder: string,
+  shape: Shape,
+  shown: (name: string, text: string) => Record<string, unknown>,
+): Route[] {
+  const list = coreHandler({
+    summary: "Names of all policies",
+    run: async (call) => ({ data: { keys: names(call), policies: names(call) }, shape }),
+  });
+  return [
+    { path: folder, on: { read: list, list } },
+    {
+      path: `${folder}/:name*`,
+      on: {
+        read: coreHandler({
+          summary: "One policy",
+          run: async (call) => ({ data: shown(nameOf(call), textOf(call, nameOf(call))), shape }),
+        }),
+        update: coreHandler({ summary: "Write a policy", fields: writeFields, run: write }),
+        delete: coreHandler({ summary: "Delete a policy", run: remove }),
+      },
+    },
+  ];
+}
+
+export const policyRoutes: readonly Route[] = [
+  ...routesOf("policies/acl", "envelope", (name, policy) => ({ name, policy })),
+  ...routesOf("policy", "both", (name, rules) => ({ name, rules })),
+];

@@ -1,0 +1,123 @@
+// Where the reconciler applies commits: the ledger, seen as the contract of sdk/kind.ts.
+// Must hold: a commit is refused whole before anything changes where the running vault cannot take it; objects that the
+// API made stay the API's unless the document says adopt.
+
+import { VaultError } from "../sdk/errors.ts";
+import { ApplyError, type Change, type CommitSet, type Declaration, type Target } from "../sdk/kind.ts";
+import type { Problem } from "../sdk/errors.ts";
+import type { Json } from "../sdk/view.ts";
+import type { Core } from "./core.ts";
+import { mountPathOf } from "./kinds.ts";
+import { mountKinds } from "./mounts.ts";
+import { keyOf, type Table } from "./table.ts";
+
+const texts = new WeakMap<Declaration, string>();
+
+/** Everything but where it stands in the repository. */
+function textOf(declaration: Declaration): string {
+  let text = texts.get(declaration);
+  if (text === undefined) {
+    const { source: _source, ...rest } = declaration;
+    text = JSON.stringify(rest);
+    texts.set(declaration, text);
+  }
+  return text;
+}
+
+const at = (declaration: Declaration, message: string): Problem => ({
+  file: declaration.source?.file ?? "",
+  line: declaration.source?.line ?? 1,
+  column: declaration.source?.column ?? 1,
+  message: `${declaration.kind} ${declaration.name}: ${message}`,
+});
+
+/** A mount that the API made is meant by its path, whatever the document is called. */
+function madeByApi(table: Table, declaration: Declaration): Declaration | null {
+  const same = table.get(declaration.kind, declaration.mount, declaration.name);
+  if (same !== null) return same.source === null ? same : null;
+  if (!(mountKinds as readonly string[]).includes(declaration.kind)) return null;
+  const path = mountPathOf(declaration.name, declaration.spec);
+  for (const other of table.shelf(declaration.kind, null).values()) {
+    if (other.source === null && mountPathOf(other.name, other.spec) === path) return other;
+  }
+  return null;
+}
+
+function problemsOf(table: Table, set: CommitSet): Problem[] {
+  const problems: Problem[] = [];
+  for (const declaration of set.declarations) {
+    const made = madeByApi(table, declaration);
+    if (made !== null && declaration.metadata.adopt !== true) {
+      problems.push(
+        at(declaration, "the API made an object of this name; say `adopt: true` under metadata to take it over"),
+      );
+    } else if (made !== null && made.name !== declaration.name) {
+      problems.push(
+        at(
+          declaration,
+          `the API mounted this path under the name "${made.name}"; give the document that name to take it over`,
+        ),
+      );
+    }
+  }
+  for (const external of set.externals) {
+    const [kind = "", mount = "", name = ""] = external.key.split("\n");
+    const found = table.get(kind, mount === "" ? null : mount, name);
+    if (found === null || found.source !== null) {
+      problems.push({
+        ...external.source,
+        message: `${kind} ${name} is marked external, but no object outside Git has that name`,
+      });
+    }
+  }
+  return problems;
+}
+
+/** Throws ApplyError or VaultError; nothing has changed then. */
+async function apply(core: Core, set: CommitSet): Promise<void> {
+  await core.ledger.edit((table) => {
+    const problems = problemsOf(table, set);
+    if (problems.length > 0) throw new ApplyError(problems);
+    const wanted = new Set(set.declarations.map(keyOf));
+    const remove = [...table].filter((declaration) => declaration.source !== null && !wanted.has(keyOf(declaration)));
+    const put = set.declarations.filter((declaration) => {
+      const before = table.get(declaration.kind, declaration.mount, declaration.name);
+      if (before === null || before.source === null) return true;
+      return (
+        textOf(before) !== textOf(declaration) || JSON.stringify(before.source) !== JSON.stringify(declaration.source)
+      );
+    });
+    return { put, remove, commit: set.commit };
+  });
+}
+
+/** `core` answers null while sealed. */
+export function createTarget(core: () => Core | null): Target {
+  const open = (): Core => {
+    const live = core();
+    if (live === null) throw new VaultError("sealed", "Vault is sealed");
+    return live;
+  };
+  return {
+    current: () => {
+      const { record, table } = open().generation;
+      if (record.commit === null) return null;
+      const declarations = [...table].filter((declaration) => declaration.source !== null);
+      return { commit: record.commit, appliedAt: record.committed_at, declarations };
+    },
+    apply: (set: CommitSet, _changes: readonly Change[]) => apply(open(), set),
+    pending: () => open().tasks.pending(),
+    state: (declaration) => {
+      const { generation, tasks } = open();
+      if (Object.keys(declaration.secrets).length === 0 || declaration.mount === null) return "active";
+      const mounted = generation.mounts.at(`auth/${declaration.mount}`) ?? generation.mounts.at(declaration.mount);
+      const problem = tasks.problem(`${mounted?.accessor ?? ""} ${declaration.kind} ${declaration.name}`);
+      return problem === null ? "active" : `waiting: ${problem}`;
+    },
+    audit: (entry) => open().broker.reconcile(entry),
+    load: async (name) => (await open().root.getJson<Record<string, Json>>(`gitops/${name}`))?.value ?? null,
+    save: async (name, value) => {
+      await open().root.write([{ key: `gitops/${name}`, value: { ...value } }]);
+    },
+  };
+}

@@ -1,0 +1,40 @@
+// A token as storage keeps it. Its id is stored as an HMAC only: whoever reads all of storage, decrypted, can use none.
+
+export interface TokenEntry {
+  /** HMAC-SHA256 of the token, hex. */
+  readonly id: string;
+  readonly accessor: string;
+  readonly type: "service";
+  /** Id of the parent; null for orphans and roots. */
+  readonly parent: string | null;
+  /** As given when it was made, sorted. */
+  readonly policies: readonly string[];
+  /** What made it: its policies are at most what that declaration gives now. Null for tokens made with explicit policies. */
+  readonly mapping: { readonly accessor: string; readonly kind: string; readonly name: string } | null;
+  readonly alias: { readonly accessor: string; readonly name: string } | null;
+  readonly display_name: string;
+  readonly meta: Readonly<Record<string, string>> | null;
+  /** The request path that made it. */
+  readonly path: string;
+  /** Milliseconds since 1970. */
+  readonly created_at: number;
+  /** Milliseconds since 1970; 0 for never. */
+  readonly expires_at: number;
+  readonly last_renewal: number;
+  /** Seconds granted at the last creation or renewal; 0 for never ending. */
+  readonly ttl: number;
+  /** Seconds; 0 for the mount's or the system's maximum. */
+  readonly max_ttl: number;
+  /** Seconds; 0 for none. */
+  readonly explicit_max_ttl: number;
+  readonly period: number;
+  readonly renewable: boolean;
+  /** Requests left; 0 for unlimited, -1 for used up. */
+  readonly num_uses: number;
+  readonly bound_cidrs: readonly string[];
+}
+
+export type NewToken = Omit<TokenEntry, "id" | "accessor" | "type" | "created_at" | "expires_at" | "last_renewal"> & {
+  /** A token of the caller's choice (root only); made here where left out. */
+  readonly client_token?: string;
+};

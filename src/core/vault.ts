@@ -1,0 +1,375 @@
+// The life of a vault: initialised once, sealed at every start, unsealed by its shares, sealed again on demand. The one
+// Door that the outside knows.
+// Must hold: keys exist only between unseal and seal; the answer to seal is given after they are gone; a request that
+// runs meanwhile ends whole or with `sealed`.
+// Known gap: root key and shares pass through buffers that V8 and the kernel may have copied (see SECURITY.md).
+
+import { randomBytes, randomUUID } from "node:crypto";
+import { zero } from "../lib/bytes.ts";
+import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+import { Mutex } from "../lib/mutex.ts";
+import type { AuditDevice, AuditPlugin, Head } from "../sdk/audit.ts";
+import { isVaultError, VaultError } from "../sdk/errors.ts";
+import type { MountPlugin, Route } from "../sdk/mount.ts";
+import type { Request, Response } from "../sdk/request.ts";
+import type { Seal } from "../sdk/seal.ts";
+import type { StorageBackend } from "../sdk/storage.ts";
+import { Barrier } from "./barrier/barrier.ts";
+import { Broker } from "./broker.ts";
+import { Core } from "./core.ts";
+import type { Door, Health, SealStatus } from "./door.ts";
+import { handle } from "./handle.ts";
+
+export interface AuditEntry {
+  readonly plugin: AuditPlugin;
+  readonly name: string;
+  readonly required: boolean;
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+export interface VaultOptions {
+  readonly storage: StorageBackend;
+  readonly seal: Seal;
+  readonly plugins: readonly MountPlugin[];
+  readonly audit: readonly AuditEntry[];
+  readonly sysRoutes: () => readonly Route[];
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Seconds. */
+  readonly defaultLeaseTtl: number;
+  readonly maxLeaseTtl: number;
+  /** Milliseconds that an audit device has to keep an entry. */
+  readonly auditDeadline: number;
+  readonly clusterName: string;
+  readonly version: string;
+  /** After each unseal, when requests are served. */
+  readonly onUnsealed?: () => void;
+  readonly onSealed?: () => void;
+}
+
+interface SealRecord {
+  readonly format: 1;
+  /** True until the shares were handed over: what is stored then is no vault yet. */
+  readonly pending: boolean;
+  readonly cluster_id: string;
+  readonly seal: Readonly<Record<string, unknown>>;
+}
+
+const sealKey = "core/seal";
+const drainMs = 5_000;
+const closeMs = 2_000;
+const rootKeyBytes = 32;
+
+export class Vault implements Door {
+  readonly #options: VaultOptions;
+  readonly #barrier: Barrier;
+  readonly #lock = new Mutex();
+  #record: SealRecord | null = null;
+  #recordVersion = 0;
+  #core: Core | null = null;
+  #sealing: Promise<void> | null = null;
+  #inFlight = 0;
+  #onIdle: (() => void) | null = null;
+
+  private constructor(options: VaultOptions) {
+    this.#options = options;
+    this.#barrier = new Barrier({ storage: options.storage, log: options.log });
+  }
+
+  static async open(options: VaultOptions): Promise<Vault> {
+    const vault = new Vault(options);
+    await vault.#readRecord();
+    return vault;
+  }
+
+  async #readRecord(): Promise<void> {
+    const stored = await this.#options.storage.get(sealKey);
+    if (stored === null) return;
+    const record = JSON.parse(Buffer.from(stored.value).toString("utf8")) as SealRecord;
+    if (record.format !== 1) {
+      throw new VaultError(
+        "storage",
+        `storage has format ${String(record.format)}, which this version does not know; run a newer one`,
+      );
+    }
+    this.#record = record;
+    this.#recordVersion = stored.version;
+  }
+
+  async #writeRecord(record: SealRecord): Promise<void> {
+    const version = this.#recordVersion + 1;
+    const value = Buffer.from(JSON.stringify(record));
+    await this.#options.storage.write([{ key: sealKey, value, version, expect: this.#recordVersion || "absent" }]);
+    this.#record = record;
+    this.#recordVersion = version;
+  }
+
+  get initialized(): boolean {
+    return this.#record !== null && !this.#record.pending;
+  }
+
+  /** Null while sealed. */
+  get core(): Core | null {
+    return this.#core === null || this.#core.closed ? null : this.#core;
+  }
+
+  initialize(options: {
+    readonly shares: number;
+    readonly threshold: number;
+  }): Promise<{ readonly shares: readonly Uint8Array[]; readonly rootToken: string }> {
+    return this.#lock.run("life", async () => {
+      if (this.initialized) throw new VaultError("invalid", "Vault is already initialized");
+      const { seal, log } = this.#options;
+      const rootKey = randomBytes(rootKeyBytes);
+      try {
+        const wrapped = await seal.wrap(rootKey, options);
+        await this.#wipeUnfinished();
+        const record = { format: 1 as const, cluster_id: randomUUID(), seal: wrapped.stored };
+        await this.#writeRecord({ ...record, pending: true });
+        await this.#barrier.initialize(rootKey);
+        await this.#barrier.unseal(rootKey);
+        const rootToken = await this.#firstToken();
+        await this.#writeRecord({ ...record, pending: false });
+        log.info("vault initialised", { shares: options.shares, threshold: options.threshold });
+        return { shares: wrapped.shares, rootToken };
+      } finally {
+        zero(rootKey);
+        this.#barrier.seal();
+      }
+    });
+  }
+
+  /** What an initialisation left that was cut off before its shares were handed over. Nobody can open it. */
+  async #wipeUnfinished(): Promise<void> {
+    const { storage, log } = this.#options;
+    const names = await storage.list("");
+    if (this.#record === null) {
+      if (names.length === 0) return;
+      throw new VaultError(
+        "storage",
+        "storage holds entries but no seal record: restore the record, or start with an empty storage",
+      );
+    }
+    log.warn("removing what an unfinished initialisation left");
+    const wipe = async (prefix: string): Promise<void> => {
+      for (const name of await storage.list(prefix)) {
+        const key = `${prefix}${name}`;
+        if (name.endsWith("/")) await wipe(key);
+        else if (key !== sealKey) await storage.write([{ key, value: null, version: 0 }]);
+      }
+    };
+    await wipe("");
+  }
+
+  async #firstToken(): Promise<string> {
+    const core = this.#newCore(
+      new Broker({ log: this.#options.log, clock: this.#options.clock, deadlineMs: this.#options.auditDeadline }),
+    );
+    await core.open();
+    const { token } = await core.tokens.create({
+      parent: null,
+      policies: ["root"],
+      mapping: null,
+      alias: null,
+      display_name: "root",
+      meta: null,
+      path: "auth/token/root",
+      ttl: 0,
+      max_ttl: 0,
+      explicit_max_ttl: 0,
+      period: 0,
+      renewable: false,
+      num_uses: 0,
+      bound_cidrs: [],
+    });
+    await core.close();
+    return token;
+  }
+
+  unseal(share: Uint8Array | null, options: { readonly reset: boolean }): Promise<SealStatus> {
+    return this.#lock.run("life", async () => {
+      const record = this.#record;
+      // Until the seal takes it over.
+      let own = share;
+      try {
+        if (record === null || record.pending) throw new VaultError("uninitialized", "Vault is not initialized");
+        if (options.reset) this.#options.seal.reset();
+        if (this.#core !== null || options.reset) return this.sealStatus();
+        own = null;
+        const rootKey = await this.#options.seal.unwrap(record.seal, share);
+        if (rootKey === null) return this.sealStatus();
+        try {
+          await this.#barrier.unseal(rootKey);
+        } finally {
+          zero(rootKey);
+        }
+        await this.#openCore();
+        return this.sealStatus();
+      } finally {
+        zero(own);
+      }
+    });
+  }
+
+  async #openCore(): Promise<void> {
+    const { log, clock, audit, auditDeadline, onUnsealed } = this.#options;
+    const broker = new Broker({ log, clock, deadlineMs: auditDeadline });
+    const devices: { device: AuditDevice; required: boolean }[] = [];
+    try {
+      const keys = { signing: this.#barrier.signingKey("audit") };
+      for (const { plugin, name, settings, required } of audit) {
+        devices.push({ device: await plugin.open(name, settings, keys, log, clock), required });
+      }
+      const view = this.#barrier.view("audit/");
+      const record = {
+        load: async () => (await view.getJson<Head>("head"))?.value ?? null,
+        save: async (head: Head) => void (await view.write([{ key: "head", value: { ...head } }])),
+      };
+      await broker.open({ devices, hashKey: this.#barrier.mac("audit"), record });
+      const core = this.#newCore(broker);
+      await core.open();
+      await broker.event("unseal", { generation: core.generation.id });
+      this.#core = core;
+    } catch (error) {
+      for (const { device } of devices) await device.close().catch(() => {});
+      this.#barrier.seal();
+      log.error("unseal failed", { error: error instanceof Error ? error.message : "failed" });
+      throw isVaultError(error)
+        ? error
+        : new VaultError("internal", "unseal failed; the server log says why", { cause: error });
+    }
+    log.info("vault unsealed", { generation: this.#core.generation.id });
+    onUnsealed?.();
+  }
+
+  #newCore(broker: Broker): Core {
+    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, version, clusterName, audit } = this.#options;
+    return new Core({
+      barrier: this.#barrier,
+      broker,
+      plugins,
+      sysRoutes: sysRoutes(),
+      clock,
+      log,
+      defaultLeaseTtl,
+      maxLeaseTtl,
+      version,
+      clusterName,
+      clusterId: this.#record?.cluster_id ?? "",
+      audit: audit.map(({ plugin, name, required }) => ({ name, required, type: plugin.type })),
+      seal: () => this.seal(),
+    });
+  }
+
+  /** Refuses requests from now on, lets those in flight end for at most five seconds, then drops every key. */
+  seal(): Promise<void> {
+    if (this.#sealing !== null) return this.#sealing;
+    const core = this.#core;
+    if (core === null) return Promise.resolve();
+    core.closed = true;
+    this.#sealing = this.#finishSeal(core).finally(() => {
+      this.#sealing = null;
+    });
+    return this.#sealing;
+  }
+
+  async #finishSeal(core: Core): Promise<void> {
+    if (this.#inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, drainMs);
+        this.#onIdle = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    this.#onIdle = null;
+    this.#core = null;
+    await core.close();
+    // The last entries and the head are written while there are keys, but a stuck device does not hold up the seal.
+    await inTime(
+      closeMs,
+      core.broker.event("seal").then(() => core.broker.close()),
+    ).catch((error: unknown) => {
+      this.#options.log.error("the audit was not closed in order", {
+        error: error instanceof Error ? error.message : "failed",
+      });
+    });
+    this.#barrier.seal();
+    void core.broker.close().catch(() => {});
+    this.#options.log.info("vault sealed");
+    this.#options.onSealed?.();
+  }
+
+  async handle(request: Request): Promise<Response> {
+    const core = this.#core;
+    if (core === null || core.closed) throw new VaultError("sealed", "Vault is sealed");
+    this.#inFlight += 1;
+    try {
+      return await handle(core, request);
+    } finally {
+      this.#inFlight -= 1;
+      if (this.#inFlight === 0) this.#onIdle?.();
+      if (this.#sealing !== null) await this.#sealing;
+    }
+  }
+
+  sealStatus(): SealStatus {
+    const record = this.#record;
+    const { seal, storage, version, clusterName } = this.#options;
+    const progress = record === null ? null : seal.progress(record.seal);
+    const sealed = this.core === null;
+    return {
+      type: seal.type,
+      initialized: this.initialized,
+      sealed,
+      t: progress?.threshold ?? 0,
+      n: progress?.shares ?? 0,
+      progress: sealed ? (progress?.progress ?? 0) : 0,
+      nonce: sealed ? (progress?.nonce ?? "") : "",
+      version,
+      build_date: "",
+      migration: false,
+      recovery_seal: false,
+      storage_type: storage.type,
+      ...(!sealed && { cluster_name: clusterName, cluster_id: record?.cluster_id ?? "" }),
+    };
+  }
+
+  health(): Health {
+    const { clock, version, clusterName } = this.#options;
+    const sealed = this.core === null;
+    return {
+      initialized: this.initialized,
+      sealed,
+      standby: sealed,
+      performance_standby: false,
+      replication_performance_mode: sealed ? "unknown" : "disabled",
+      replication_dr_mode: sealed ? "unknown" : "disabled",
+      server_time_utc: Math.floor(clock.now() / 1000),
+      version,
+      ...(!sealed && { cluster_name: clusterName, cluster_id: this.#record?.cluster_id ?? "" }),
+    };
+  }
+
+  leader(): { readonly ha_enabled: boolean } {
+    return { ha_enabled: false };
+  }
+
+  /** What happens with time; called about once a second. */
+  async tick(): Promise<void> {
+    await this.core?.tick();
+  }
+}
+
+async function inTime(ms: number, work: Promise<void>): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error("it took too long")), ms);
+  work.catch(() => {});
+  try {
+    await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

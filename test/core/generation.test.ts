@@ -1,0 +1,206 @@
+import { describe, expect, it } from "vitest";
+import { ApplyError } from "../../src/sdk/kind.ts";
+import { declare, harness, refusal, setOf } from "./harness.ts";
+
+const engine = (name: string, path = name, more: Record<string, unknown> = {}) =>
+  declare("SecretEngine", name, {
+    path,
+    type: "kv",
+    description: "",
+    options: { version: "2" },
+    config: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" },
+    on_remove: "retain",
+    ...more,
+  });
+const policy = (name: string, path: string) => declare("Policy", name, { rules: [{ path, capabilities: ["read"] }] });
+
+async function problemsOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+  } catch (error) {
+    if (error instanceof ApplyError) return error.message;
+    throw error;
+  }
+  throw new Error("was applied");
+}
+
+describe("generations", () => {
+  it("applies a commit whole and comes back to it after a restart", async () => {
+    const h = await harness();
+    await h.target.apply(setOf("a1", engine("secret"), policy("p", "secret/data/x")), []);
+    const id = h.vault.core?.generation.id;
+    expect(id).toBe(`a1${"0".repeat(38)}+0`);
+    await h.ask("update", "secret/data/x", { data: { a: "1" } });
+    await h.vault.seal();
+    const again = await h.reopen();
+    expect(again.vault.core?.generation.id).toBe(id);
+    expect(again.target.current()?.declarations).toHaveLength(2);
+    expect((await again.ask("read", "secret/data/x")).data).toMatchObject({ data: { a: "1" } });
+  });
+
+  it("refuses to write over the API what Git manages, with the place to change", async () => {
+    const h = await harness();
+    await h.target.apply(setOf("b2", engine("secret"), policy("p", "secret/data/x")), []);
+    const where = /managed by Git: change it in policies\/all\.yaml:3 \(commit b20000000000\)/;
+    expect(
+      await refusal(h.ask("update", "sys/policies/acl/p", { policy: 'path "a" { capabilities = ["read"] }' })),
+    ).toMatch(where);
+    expect(await refusal(h.ask("delete", "sys/policies/acl/p"))).toMatch(where);
+    expect(await refusal(h.ask("delete", "sys/mounts/secret"))).toMatch(where);
+    expect(await refusal(h.ask("update", "sys/mounts/secret/tune", { max_lease_ttl: "1h" }))).toMatch(where);
+    expect(await refusal(h.ask("update", "sys/mounts/secret", { type: "kv" }))).toMatch(/path is already in use/);
+    expect((await h.ask("read", "sys/policies/acl/p")).data?.["policy"]).toContain("secret/data/x");
+  });
+
+  it("takes over what the API made only with adopt", async () => {
+    const h = await harness();
+    await h.ask("update", "sys/mounts/secret", { type: "kv", options: { version: "2" } });
+    await h.ask("update", "secret/data/x", { data: { a: "1" } });
+    await h.ask("update", "sys/policies/acl/p", { policy: 'path "a" { capabilities = ["read"] }' });
+    const before = h.vault.core?.generation.id;
+    expect(await problemsOf(h.target.apply(setOf("c3", policy("p", "b")), []))).toMatch(
+      /policies\/all\.yaml:3:1: Policy p: the API made/,
+    );
+    expect(await problemsOf(h.target.apply(setOf("c3", engine("other", "secret")), []))).toMatch(/the API made/);
+    expect(h.vault.core?.generation.id).toBe(before);
+    const adopted = [
+      { ...policy("p", "b"), metadata: { name: "p", adopt: true } },
+      { ...engine("secret"), metadata: { name: "secret", adopt: true } },
+    ];
+    await h.target.apply(setOf("c4", ...adopted), []);
+    expect((await h.ask("read", "sys/policies/acl/p")).data?.["policy"]).toContain('"b"');
+    expect((await h.ask("read", "secret/data/x")).data).toMatchObject({ data: { a: "1" } });
+  });
+
+  it("keeps the data of a mount that Git removes, and gives it back", async () => {
+    const h = await harness();
+    await h.target.apply(setOf("d1", engine("secret")), []);
+    await h.ask("update", "secret/data/x", { data: { a: "1" } });
+    await h.target.apply(setOf("d2"), []);
+    expect(await refusal(h.ask("read", "secret/data/x"))).toBe(
+      'not_found: no handler for route "secret/data/x". route entry not found.',
+    );
+    await h.target.apply(setOf("d3", engine("secret", "moved/here")), []);
+    expect((await h.ask("read", "moved/here/data/x")).data).toMatchObject({ data: { a: "1" } });
+    await h.target.apply(setOf("d4", engine("secret", "moved/here", { on_remove: "delete" })), []);
+    await h.target.apply(setOf("d5"), []);
+    await h.vault.core?.tasks.run();
+    await h.target.apply(setOf("d6", engine("secret", "moved/here")), []);
+    expect(await refusal(h.ask("read", "moved/here/data/x"))).toMatch(/^not_found/);
+    expect(await h.vault.core?.root.list("mounts/state/secret/")).toHaveLength(1);
+  });
+
+  it("drops everything of a mount that the API removes", async () => {
+    const h = await harness();
+    await h.ask("update", "sys/auth/userpass", { type: "userpass" });
+    await h.ask("update", "auth/userpass/users/ada", { password: "correct horse" });
+    const token =
+      (await h.ask("update", "auth/userpass/login/ada", { password: "correct horse" }, null)).auth?.client_token ?? "";
+    await h.ask("delete", "sys/auth/userpass");
+    expect(await refusal(h.ask("read", "auth/token/lookup-self", {}, token))).toMatch(/^unauthenticated/);
+    await h.vault.core?.tasks.run();
+    expect(await h.vault.core?.root.list("mount/")).toEqual([]);
+    await h.ask("update", "sys/auth/userpass", { type: "userpass" });
+    expect(await refusal(h.ask("read", "auth/userpass/users/ada"))).toMatch(/^not_found/);
+    expect(await refusal(h.ask("read", "auth/token/lookup-self", {}, token))).toMatch(/^unauthenticated/);
+  });
+
+  it("refuses mounts inside each other and over the vault's own", async () => {
+    const h = await harness();
+    await h.ask("update", "sys/mounts/team/kv", { type: "kv" });
+    expect(await refusal(h.ask("update", "sys/mounts/team", { type: "kv" }))).toMatch(/already in use/);
+    expect(await refusal(h.ask("update", "sys/mounts/team/kv/deep", { type: "kv" }))).toMatch(/already in use/);
+    expect(await refusal(h.ask("update", "sys/mounts/sys", { type: "kv" }))).toMatch(/belongs to the vault/);
+    expect(await refusal(h.ask("update", "sys/mounts/x", { type: "nope" }))).toMatch(/not found in the catalog/);
+    expect(await problemsOf(h.target.apply(setOf("e1", engine("a", "team/kv/more")), []))).toMatch(
+      /already in use at team\/kv\//,
+    );
+  });
+
+  it("folds edits that wait into one step, and one that fails fails alone", async () => {
+    const h = await harness();
+    const before = h.vault.core?.generation.record.seq ?? 0;
+    const edits = await Promise.allSettled([
+      ...Array.from({ length: 40 }, (_, n) =>
+        h.ask("update", `sys/policies/acl/p${n}`, { policy: `path "a${n}" { capabilities = ["read"] }` }),
+      ),
+      h.ask("update", "sys/mounts/one", { type: "kv" }),
+      h.ask("update", "sys/mounts/one/two", { type: "kv" }),
+    ]);
+    expect(edits.filter((one) => one.status === "rejected")).toHaveLength(1);
+    expect((await h.ask("list", "sys/policies/acl/")).data?.["keys"]).toHaveLength(42);
+    expect((h.vault.core?.generation.record.seq ?? 0) - before).toBeLessThan(60);
+    await h.vault.seal();
+    const again = await h.reopen();
+    expect((await again.ask("list", "sys/policies/acl/")).data?.["keys"]).toHaveLength(42);
+  });
+
+  it("seeds a secret once, only from where config opens it", async () => {
+    const user = declare(
+      "UserpassUser",
+      "ada",
+      {
+        token_policies: ["p"],
+        token_ttl: 0,
+        token_max_ttl: 0,
+        token_explicit_max_ttl: 0,
+        token_period: 0,
+        token_num_uses: 0,
+        token_no_default_policy: false,
+        token_bound_cidrs: [],
+      },
+      { mount: "userpass", secrets: { password: { path: "secret/data/seed/ada", key: "password" } } },
+    );
+    const auth = declare("AuthMethod", "userpass", {
+      type: "userpass",
+      description: "",
+      options: {},
+      config: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" },
+      on_remove: "retain",
+    });
+    const h = await harness();
+    await h.target.apply(setOf("f1", engine("secret"), auth, user, policy("p", "x")), []);
+    await h.vault.core?.tasks.run();
+    expect(h.target.state(user)).toMatch(/^waiting: from_secret/);
+    expect(await h.target.pending()).toMatchObject([{ error: expect.stringMatching(/no text under key password/) }]);
+    expect(await refusal(h.ask("update", "auth/userpass/login/ada", { password: "first-password" }, null))).toMatch(
+      /^invalid/,
+    );
+    await h.ask("update", "secret/data/seed/ada", { data: { password: "first-password" } });
+    h.clock.advance(120_000);
+    await h.vault.tick();
+    expect(h.target.state(user)).toBe("active");
+    await h.ask("update", "auth/userpass/login/ada", { password: "first-password" }, null);
+    await h.ask("update", "auth/userpass/users/ada/password", { password: "second-password" });
+    await h.target.apply(
+      setOf(
+        "f2",
+        engine("secret"),
+        auth,
+        { ...user, metadata: { name: "ada", description: "changed" } },
+        policy("p", "x"),
+      ),
+      [],
+    );
+    await h.vault.core?.tasks.run();
+    await h.ask("update", "auth/userpass/login/ada", { password: "second-password" }, null);
+    expect(await refusal(h.ask("update", "auth/userpass/login/ada", { password: "first-password" }, null))).toMatch(
+      /^invalid/,
+    );
+    const lines = h.tape.lines.filter((line) => line.includes("gitops-from_secret"));
+    expect(lines).toHaveLength(4);
+    expect(h.tape.lines.join("\n")).not.toMatch(/(first|second)-password/);
+  });
+
+  it("one request sees one generation", async () => {
+    const h = await harness();
+    await h.ask("update", "sys/mounts/secret", { type: "kv", options: { version: "2" } });
+    await h.ask("update", "secret/data/x", { data: { a: "1" } });
+    await h.ask("update", "sys/policies/acl/p", { policy: 'path "secret/data/x" { capabilities = ["read"] }' });
+    const token = (await h.ask("update", "auth/token/create", { policies: ["p"] })).auth?.client_token ?? "";
+    const during = h.ask("read", "secret/data/x", {}, token);
+    await h.ask("delete", "sys/policies/acl/p");
+    await during;
+    expect(await refusal(h.ask("read", "secret/data/x", {}, token))).toMatch(/^denied/);
+  });
+});

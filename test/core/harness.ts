@@ -1,0 +1,172 @@
+// A whole vault in one process for the core's tests: memory storage, real barrier, seal, broker and plugins, an audit
+// device that keeps its lines in an array, and a clock that stands still.
+
+import { randomUUID } from "node:crypto";
+import { plugin as userpass } from "../../src/auth/userpass/index.ts";
+import { createTarget } from "../../src/core/target.ts";
+import { Vault, type VaultOptions } from "../../src/core/vault.ts";
+import { plugin as kv } from "../../src/engines/kv/index.ts";
+import { manualClock } from "../../src/lib/clock.ts";
+import { createLogger } from "../../src/lib/log.ts";
+import type { AuditDevice, AuditPlugin, Batch } from "../../src/sdk/audit.ts";
+import type { VaultError } from "../../src/sdk/errors.ts";
+import type { Commit, CommitSet, Declaration, Target } from "../../src/sdk/kind.ts";
+import type { Operation, Response } from "../../src/sdk/request.ts";
+import type { StorageBackend } from "../../src/sdk/storage.ts";
+import { plugin as shamir } from "../../src/seals/shamir/index.ts";
+import { plugin as memory } from "../../src/storage/memory/index.ts";
+
+export interface AuditTape {
+  readonly lines: string[];
+  /** While set, writes wait for it. */
+  block: Promise<void> | null;
+  fail: boolean;
+}
+
+export function tapePlugin(tape: AuditTape): AuditPlugin {
+  const device: AuditDevice = {
+    type: "tape",
+    name: "tape",
+    head: async () => null,
+    read: async () => [],
+    write: async (batch: Batch) => {
+      if (tape.block !== null) await tape.block;
+      if (tape.fail) throw new Error("the tape is broken");
+      tape.lines.push(...batch.lines.map((line) => Buffer.from(line).toString("utf8").trimEnd()));
+    },
+    close: async () => {},
+  };
+  return { type: "tape", description: "lines in memory", fields: {}, open: async () => device };
+}
+
+export interface Ask {
+  (operation: Operation, path: string, data?: Record<string, unknown>, token?: string | null): Promise<Response>;
+}
+
+export interface Harness {
+  readonly vault: Vault;
+  readonly target: Target;
+  readonly ask: Ask;
+  readonly root: string;
+  readonly shares: readonly Uint8Array[];
+  readonly clock: ReturnType<typeof manualClock>;
+  readonly tape: AuditTape;
+  readonly log: string[];
+  readonly storage: StorageBackend;
+  unseal(): Promise<void>;
+  reopen(): Promise<Harness>;
+}
+
+export interface HarnessOptions {
+  /** One of one unless given; more leave the vault sealed. */
+  readonly shares?: number;
+  readonly threshold?: number;
+  readonly storage?: StorageBackend;
+  readonly address?: string;
+}
+
+async function openVault(
+  options: HarnessOptions,
+  clock: ReturnType<typeof manualClock>,
+  storage: StorageBackend,
+  known?: { root: string; shares: readonly Uint8Array[] },
+): Promise<Harness> {
+  const tape: AuditTape = { lines: [], block: null, fail: false };
+  const log: string[] = [];
+  const settings: VaultOptions = {
+    storage,
+    seal: shamir.create({}),
+    plugins: [kv, userpass],
+    audit: [{ plugin: tapePlugin(tape), name: "tape", required: false, settings: {} }],
+    sysRoutes: () => [],
+    clock,
+    log: createLogger({ level: "debug", write: (line) => void log.push(line), now: clock.now }),
+    defaultLeaseTtl: 3600,
+    maxLeaseTtl: 86_400,
+    auditDeadline: 200,
+    clusterName: "test",
+    version: "2.0.0",
+  };
+  const vault = await Vault.open(settings);
+  let { root, shares } = known ?? { root: "", shares: [] };
+  if (known === undefined) {
+    const made = await vault.initialize({ shares: options.shares ?? 1, threshold: options.threshold ?? 1 });
+    root = made.rootToken;
+    shares = made.shares.map((share) => Uint8Array.from(share));
+  }
+  const ask: Ask = (operation, path, data = {}, token = root) =>
+    vault.handle({
+      id: randomUUID(),
+      operation,
+      path,
+      data: Object.assign(Object.create(null) as Record<string, unknown>, data),
+      token,
+      connection: { remoteAddress: options.address ?? "127.0.0.1", remotePort: 4711, local: true },
+      headers: {},
+      time: clock.now(),
+    });
+  const harness: Harness = {
+    vault,
+    ask,
+    root,
+    shares,
+    clock,
+    tape,
+    log,
+    storage,
+    target: createTarget(() => vault.core),
+    unseal: async () => void (await vault.unseal(Uint8Array.from(shares[0] ?? []), { reset: false })),
+    reopen: () => openVault(options, clock, storage, { root, shares }),
+  };
+  if (options.shares === undefined) await harness.unseal();
+  return harness;
+}
+
+export async function harness(options: HarnessOptions = {}): Promise<Harness> {
+  const clock = manualClock();
+  const storage = options.storage ?? (await memory.open({}, createLogger({ write: () => {} })));
+  return openVault(options, clock, storage);
+}
+
+/** Code and first error of what must fail. */
+export async function refusal(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+  } catch (error) {
+    const { code, errors } = error as VaultError;
+    return `${code}: ${errors.join("; ")}`;
+  }
+  throw new Error("was allowed");
+}
+
+export const commitOf = (id: string, at = 0): Commit => ({
+  id: id.padEnd(40, "0"),
+  parents: [],
+  author: "Ada <ada@example.com>",
+  time: at,
+  subject: "test",
+});
+
+export function declare(
+  kind: string,
+  name: string,
+  spec: Record<string, unknown>,
+  more: Partial<Declaration> = {},
+): Declaration {
+  return {
+    kind,
+    mount: null,
+    name,
+    metadata: { name, ...more.metadata },
+    spec: spec as Declaration["spec"],
+    secrets: {},
+    source: { file: "policies/all.yaml", line: 3, column: 1 },
+    ...more,
+  };
+}
+
+export const setOf = (id: string, ...declarations: Declaration[]): CommitSet => ({
+  commit: commitOf(id),
+  declarations,
+  externals: [],
+});

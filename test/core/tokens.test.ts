@@ -1,0 +1,323 @@
+import { describe, expect, it } from "vitest";
+import { declare, harness, refusal, setOf } from "./harness.ts";
+
+const reader = 'path "secret/data/app/*" { capabilities = ["read"] }';
+
+async function prepared() {
+  const h = await harness();
+  await h.ask("update", "sys/mounts/secret", { type: "kv", options: { version: "2" } });
+  await h.ask("update", "secret/data/app/one", { data: { password: "s3cret" } });
+  await h.ask("update", "sys/policies/acl/reader", { policy: reader });
+  return h;
+}
+
+const made = async (h: Awaited<ReturnType<typeof prepared>>, data: Record<string, unknown>, token = h.root) => {
+  const { auth } = await h.ask("update", "auth/token/create", data, token);
+  if (!auth) throw new Error("no auth");
+  return auth;
+};
+
+describe("tokens", () => {
+  it("keeps ids as HMAC only", async () => {
+    const h = await prepared();
+    const { client_token } = await made(h, { policies: ["reader"] });
+    const dump: string[] = [];
+    const walk = async (prefix: string): Promise<void> => {
+      const view = h.vault.core?.root;
+      if (!view) throw new Error("sealed");
+      for (const name of await view.list(prefix)) {
+        if (name.endsWith("/")) await walk(`${prefix}${name}`);
+        else if (prefix !== "core/")
+          dump.push(
+            `${prefix}${name}`,
+            Buffer.from((await view.get(`${prefix}${name}`))?.value ?? []).toString("latin1"),
+          );
+      }
+    };
+    await walk("");
+    expect(dump.length).toBeGreaterThan(10);
+    expect(dump.join("\n")).not.toContain(client_token);
+    expect(dump.join("\n")).not.toContain(h.root);
+  });
+
+  it("allows what the policies say and nothing else", async () => {
+    const h = await prepared();
+    const { client_token } = await made(h, { policies: ["reader"] });
+    expect((await h.ask("read", "secret/data/app/one", {}, client_token)).data).toMatchObject({
+      data: { password: "s3cret" },
+    });
+    expect(await refusal(h.ask("read", "secret/data/other", {}, client_token))).toMatch(/^denied/);
+    expect(await refusal(h.ask("update", "secret/data/app/one", { data: {} }, client_token))).toMatch(/^denied/);
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, "hvs.wrong"))).toMatch(/^unauthenticated/);
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, null))).toMatch(/^unauthenticated/);
+  });
+
+  it("takes a path that ends in a slash for a list only", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/policies/acl/most", {
+      policy:
+        'path "secret/*" { capabilities = ["read", "list"] } path "secret/data/app/one" { capabilities = ["deny"] }',
+    });
+    const { client_token } = await made(h, { policies: ["most"] });
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, client_token))).toMatch(/^denied/);
+    expect(await refusal(h.ask("read", "secret/data/app/one/", {}, client_token))).toMatch(/^not_found: no handler/);
+    expect((await h.ask("list", "secret/metadata/app/", {}, client_token)).data).toMatchObject({ keys: ["one"] });
+  });
+
+  it("takes older names of a mapping's fields, with a warning", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/auth/userpass", { type: "userpass" });
+    const answer = await h.ask("update", "auth/userpass/users/eve", { password: "correct horse", policies: "reader" });
+    expect(answer.warnings?.join()).toMatch(/older name/);
+    expect((await h.ask("read", "auth/userpass/users/eve")).data).toMatchObject({ token_policies: ["reader"] });
+  });
+
+  it("gives a child no more than its parent, now and later", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/policies/acl/maker", {
+      policy: 'path "auth/token/create" { capabilities = ["update"] }',
+    });
+    const parent = await made(h, { policies: ["reader", "maker"] });
+    expect(await refusal(h.ask("update", "auth/token/create", { policies: ["other"] }, parent.client_token))).toMatch(
+      /subset of parent/,
+    );
+    expect(await refusal(h.ask("update", "auth/token/create", { policies: ["root"] }, parent.client_token))).toMatch(
+      /^invalid: root/,
+    );
+    expect(await refusal(h.ask("update", "auth/token/create", { no_parent: true }, parent.client_token))).toMatch(
+      /root or sudo/,
+    );
+    const child = await made(h, { policies: ["reader"] }, parent.client_token);
+    expect((await h.ask("read", "secret/data/app/one", {}, child.client_token)).data).toBeTruthy();
+    await h.ask("update", "auth/token/revoke", { token: parent.client_token });
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, child.client_token))).toMatch(/^unauthenticated/);
+  });
+
+  it("revokes whole trees and leaves no entry behind", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/policies/acl/maker", {
+      policy: 'path "auth/token/create" { capabilities = ["update"] }',
+    });
+    let { client_token: token } = await made(h, { policies: ["maker"] });
+    const first = token;
+    for (let depth = 0; depth < 5; depth++) token = (await made(h, {}, token)).client_token;
+    await h.ask("update", "auth/token/revoke", { token: first });
+    await h.vault.core?.tasks.run();
+    expect(await h.vault.core?.root.list("token/id/")).toHaveLength(1);
+    expect(await h.vault.core?.root.list("token/child/")).toHaveLength(0);
+    expect(await h.vault.core?.root.list("lease/due/")).toHaveLength(0);
+    expect(await h.vault.core?.tasks.pending()).toEqual([]);
+  });
+
+  it("ends tokens at their time, by the request's clock and by the index", async () => {
+    const h = await prepared();
+    const { client_token } = await made(h, { policies: ["reader"], ttl: "60s" });
+    h.clock.advance(59_000);
+    await h.ask("read", "secret/data/app/one", {}, client_token);
+    h.clock.advance(1_000);
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, client_token))).toMatch(/^unauthenticated/);
+    await h.vault.tick();
+    expect(await h.vault.core?.root.list("token/id/")).toHaveLength(1);
+    expect(await h.vault.core?.root.list("lease/due/")).toHaveLength(0);
+  });
+
+  it("ends a child with its parent, to the millisecond, and lets a renewal of the parent carry it on", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/policies/acl/maker", {
+      policy: 'path "auth/token/create" { capabilities = ["update"] }',
+    });
+    const parent = await made(h, { policies: ["reader", "maker"], ttl: "60s" });
+    const child = await made(h, { policies: ["reader"], ttl: "1h" }, parent.client_token);
+    h.clock.advance(50_000);
+    await h.ask("read", "secret/data/app/one", {}, child.client_token);
+    await h.ask("update", "auth/token/renew-self", { increment: "60s" }, parent.client_token);
+    h.clock.advance(59_999);
+    await h.ask("read", "secret/data/app/one", {}, child.client_token);
+    h.clock.advance(1);
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, child.client_token))).toMatch(/^unauthenticated/);
+  });
+
+  it("renews up to the maximum and says when it caps", async () => {
+    const h = await prepared();
+    const { client_token } = await made(h, { policies: ["reader"], ttl: "1h", explicit_max_ttl: "2h" });
+    h.clock.advance(3_000_000);
+    const first = await h.ask("update", "auth/token/renew-self", {}, client_token);
+    expect(first.auth?.lease_duration).toBe(3600);
+    h.clock.advance(3_000_000);
+    const second = await h.ask("update", "auth/token/renew-self", {}, client_token);
+    expect(second.auth?.lease_duration).toBe(1200);
+    expect(second.warnings?.join()).toMatch(/capped/);
+    h.clock.advance(1_199_000);
+    await h.ask("read", "secret/data/app/one", {}, client_token);
+    h.clock.advance(1_000);
+    expect(await refusal(h.ask("update", "auth/token/renew-self", {}, client_token))).toMatch(/unauthenticated/);
+    expect(await refusal(h.ask("update", "auth/token/renew-self", {}, h.root))).toMatch(/not renewable/);
+  });
+
+  it("caps a TTL at the system's maximum with a warning", async () => {
+    const h = await prepared();
+    const answer = await h.ask("update", "auth/token/create", { policies: ["reader"], ttl: "9999h" });
+    expect(answer.auth?.lease_duration).toBe(86_400);
+    expect(answer.warnings?.join()).toMatch(/exceeded the effective max_ttl/);
+  });
+
+  it("counts uses, also when they come at once", async () => {
+    const h = await prepared();
+    const { client_token } = await made(h, { policies: ["reader"], num_uses: 3 });
+    const tries = await Promise.allSettled(
+      Array.from({ length: 10 }, () => h.ask("read", "secret/data/app/one", {}, client_token)),
+    );
+    expect(tries.filter((one) => one.status === "fulfilled")).toHaveLength(3);
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, client_token))).toMatch(/^unauthenticated/);
+    expect(await h.vault.core?.root.list("token/id/")).toHaveLength(1);
+  });
+
+  it("binds tokens to address ranges", async () => {
+    const h = await prepared();
+    const far = await made(h, { policies: ["reader"], bound_cidrs: ["10.0.0.0/8"] });
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, far.client_token))).toMatch(/^unauthenticated/);
+    const near = await made(h, { policies: ["reader"], bound_cidrs: ["127.0.0.0/8"] });
+    await h.ask("read", "secret/data/app/one", {}, near.client_token);
+    expect(await refusal(h.ask("update", "auth/token/create", { bound_cidrs: ["300.0.0.0/8"] }))).toMatch(/^invalid/);
+  });
+
+  it("looks up by token and accessor without telling the token", async () => {
+    const h = await prepared();
+    const { client_token, accessor } = await made(h, { policies: ["reader"], ttl: "1h", meta: { team: "x" } });
+    const own = (await h.ask("read", "auth/token/lookup-self", {}, client_token)).data;
+    expect(own).toMatchObject({
+      id: client_token,
+      policies: ["default", "reader"],
+      ttl: 3600,
+      orphan: false,
+      meta: { team: "x" },
+    });
+    const other = (await h.ask("update", "auth/token/lookup-accessor", { accessor })).data;
+    expect(other).toMatchObject({ id: "", accessor });
+    expect(await refusal(h.ask("update", "auth/token/lookup", { token: "nothing" }))).toBe("denied: bad token");
+    await h.ask("update", "auth/token/revoke-accessor", { accessor });
+    expect(await refusal(h.ask("read", "auth/token/lookup-self", {}, client_token))).toMatch(/^unauthenticated/);
+    expect((await h.ask("list", "auth/token/accessors/")).data?.["keys"]).toHaveLength(1);
+  });
+
+  it("survives a restart", async () => {
+    const h = await prepared();
+    const { client_token } = await made(h, { policies: ["reader"] });
+    await h.vault.seal();
+    const again = await h.reopen();
+    expect((await again.ask("read", "secret/data/app/one", {}, client_token)).data).toMatchObject({
+      data: { password: "s3cret" },
+    });
+  });
+});
+
+describe("live tokens", () => {
+  const users = (h: Awaited<ReturnType<typeof prepared>>, policies: string[]) =>
+    h.target.apply(
+      setOf(
+        policies.join("") || "none",
+        declare("AuthMethod", "userpass", {
+          type: "userpass",
+          description: "",
+          options: {},
+          config: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" },
+          on_remove: "retain",
+        }),
+        declare("Policy", "one", { rules: [{ path: "secret/data/app/one", capabilities: ["read"] }] }),
+        declare("Policy", "two", { rules: [{ path: "secret/data/app/two", capabilities: ["read"] }] }),
+        ...(policies.length === 0
+          ? []
+          : [
+              declare(
+                "UserpassUser",
+                "ada",
+                {
+                  token_policies: policies,
+                  token_ttl: 0,
+                  token_max_ttl: 0,
+                  token_explicit_max_ttl: 0,
+                  token_period: 0,
+                  token_num_uses: 0,
+                  token_no_default_policy: false,
+                  token_bound_cidrs: [],
+                },
+                { mount: "userpass" },
+              ),
+            ]),
+      ),
+      [],
+    );
+
+  it("narrows on the next request, widens at the next login, ends with the mapping", async () => {
+    const h = await prepared();
+    await h.ask("update", "secret/data/app/two", { data: { b: "2" } });
+    await users(h, ["one"]);
+    await h.ask("update", "auth/userpass/users/ada/password", { password: "correct horse" });
+    const login = async () =>
+      (await h.ask("update", "auth/userpass/login/ada", { password: "correct horse" }, null)).auth?.client_token ?? "";
+    const first = await login();
+    const may = async (token: string, path: string) => {
+      try {
+        await h.ask("read", path, {}, token);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    expect(await may(first, "secret/data/app/one")).toBe(true);
+    await users(h, ["one", "two"]);
+    expect(await may(first, "secret/data/app/two")).toBe(false);
+    const second = await login();
+    expect(await may(second, "secret/data/app/two")).toBe(true);
+    await users(h, ["two"]);
+    expect(await may(first, "secret/data/app/one")).toBe(false);
+    expect(await may(second, "secret/data/app/one")).toBe(false);
+    expect(await may(second, "secret/data/app/two")).toBe(true);
+    await users(h, []);
+    expect(await refusal(h.ask("read", "secret/data/app/two", {}, second))).toMatch(/^unauthenticated/);
+    await h.vault.core?.tasks.run();
+    expect(await h.vault.core?.root.list("token/id/")).toHaveLength(1);
+    await users(h, ["two"]);
+    expect(await refusal(h.ask("read", "secret/data/app/two", {}, second))).toMatch(/^unauthenticated/);
+    expect(await refusal(h.ask("update", "auth/userpass/login/ada", { password: "correct horse" }, null))).toMatch(
+      /^invalid/,
+    );
+  });
+
+  it("one person is one entity, whatever the case and the spaces", async () => {
+    const h = await prepared();
+    await users(h, ["one"]);
+    await h.ask("update", "auth/userpass/users/ada/password", { password: "correct horse" });
+    const ids = new Set<string>();
+    for (const name of ["ada", "Ada", " ADA ", "aDa"]) {
+      const { auth } = await h.ask("update", `auth/userpass/login/${name}`, { password: "correct horse" }, null);
+      ids.add(auth?.entity_id ?? "none");
+    }
+    expect(ids.size).toBe(1);
+    expect([...ids][0]).toMatch(/^[0-9a-f-]{36}$/);
+    expect((await h.ask("list", "identity/entity/id/")).data?.["keys"]).toEqual([...ids]);
+  });
+
+  it("gives entity and group policies to a token that exists already, and takes them away", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/auth/userpass", { type: "userpass" });
+    await h.ask("update", "auth/userpass/users/bob", { password: "correct horse" });
+    const token =
+      (await h.ask("update", "auth/userpass/login/bob", { password: "correct horse" }, null)).auth?.client_token ?? "";
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, token))).toMatch(/^denied/);
+    await h.ask("update", "identity/entity/name/bob", { aliases: [{ mount: "userpass", name: "BOB" }] });
+    await h.ask("update", "identity/group/name/inner", { member_entities: ["bob"] });
+    await h.ask("update", "identity/group/name/outer", { member_groups: ["inner"], policies: ["reader"] });
+    await h.ask("read", "secret/data/app/one", {}, token);
+    await h.ask("update", "identity/group/name/inner", { member_entities: [] });
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, token))).toMatch(/^denied/);
+    await h.ask("update", "identity/entity/name/bob", { policies: ["reader"] });
+    await h.ask("read", "secret/data/app/one", {}, token);
+    await h.ask("update", "identity/entity/name/bob", { disabled: true });
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, token))).toMatch(/^unauthenticated/);
+    expect(await refusal(h.ask("update", "auth/userpass/login/bob", { password: "correct horse" }, null))).toMatch(
+      /^denied/,
+    );
+    expect(await refusal(h.ask("update", "identity/entity/name/bob", { policies: ["Root"] }))).toMatch(/^invalid/);
+  });
+});
