@@ -1,0 +1,252 @@
+// Makes the vault what the branch says, one commit at a time: when to look, what came of it, whom to tell.
+// Must hold: one run at a time; a commit is applied whole or not at all; a commit that was refused is not worked on again
+// until something changes; nothing of this needs the remote to serve requests, and a sealed vault only postpones it.
+
+import { Flight, type Timer } from "../lib/flight.ts";
+import type { Logger } from "../lib/log.ts";
+import { isVaultError, type Problem, VaultError } from "../sdk/errors.ts";
+import { ApplyError, type Commit } from "../sdk/kind.ts";
+import { type Attempt, judge, remember, type Tools, walk } from "./attempt.ts";
+import { SourceError } from "./explain.ts";
+import { entryOf } from "./record.ts";
+import type { Settings } from "./settings.ts";
+import { type Held, howToAllow, report, type Standing, type Verdict } from "./status.ts";
+import { Shelf } from "./workshop.ts";
+
+export interface ReconcilerOptions extends Tools {
+  readonly settings: Pick<Settings, "branch" | "directory" | "pollInterval" | "maxDeletions"> & {
+    readonly remote: { readonly url: string };
+  };
+  readonly timer: Timer;
+  /** 0 <= n < 1. */
+  readonly random: () => number;
+  readonly log: Logger;
+  /** Milliseconds from one fetch to the next, at least; 1,000 unless given. */
+  readonly spacing?: number;
+}
+
+export interface SyncOptions {
+  /** Commits that are allowed in spite of being held, each for one reason. */
+  readonly allow?: Readonly<Partial<Record<Held["for"], string>>>;
+  /** Who asks, for the audit. */
+  readonly by?: string;
+}
+
+const firstRetry = 2_000;
+const lastRetry = 15 * 60_000;
+
+export class Reconciler {
+  readonly #options: ReconcilerOptions;
+  readonly #flight: Flight<Verdict>;
+  readonly #shelf = new Shelf();
+  readonly #asked = new Map<Held["for"], { readonly commit: string; readonly by: string }>();
+  /** The last verdict on a commit, and the commit that was live then. */
+  #judged: { readonly verdict: Verdict; readonly against: string | null } | null = null;
+  #verdict: Verdict;
+  #head: Commit | null = null;
+  #failures = 0;
+  #retryAt = 0;
+  #lastFetch: number | null = null;
+  #nextPoll: number | null = null;
+  #cancelPoll: (() => void) | null = null;
+  /** A person asked: what was judged before is judged again. */
+  #forced = false;
+  #running = false;
+  #closed = false;
+
+  constructor(options: ReconcilerOptions) {
+    this.#options = options;
+    const { clock, timer, spacing = 1_000 } = options;
+    this.#verdict = judge(clock, "waiting", null);
+    this.#flight = new Flight(() => this.#run(), { spacing, clock, timer });
+  }
+
+  /** Begins to look and to poll. */
+  start(): void {
+    this.wake();
+  }
+
+  /** Something may be new: look soon. Any number of calls cost one or two looks. */
+  wake(): void {
+    // A run never rejects; only a closed flight does.
+    this.#flight.fly().catch(() => {});
+  }
+
+  /** To call after each unseal: what was missed meanwhile is done now. */
+  resume(): void {
+    this.#judged = null;
+    this.wake();
+  }
+
+  /** Looks now, at commits refused before too, and resolves with the verdict. Throws VaultError `invalid` where a commit
+   *  is to be allowed that is not the branch's head. */
+  async sync(options: SyncOptions = {}): Promise<Verdict> {
+    const allow = Object.entries(options.allow ?? {}) as [Held["for"], string][];
+    for (const [reason, commit] of allow) this.#asked.set(reason, { commit, by: options.by ?? "" });
+    this.#forced = true;
+    const verdict = await this.#flight.fly();
+    for (const [reason, commit] of allow) {
+      if (this.#asked.get(reason)?.commit === commit) this.#asked.delete(reason);
+      if (verdict.commit !== null && verdict.commit.id !== commit) throw notHeld(commit, verdict);
+    }
+    return verdict;
+  }
+
+  standing(): Standing {
+    const { settings } = this.#options;
+    return {
+      remote: settings.remote.url,
+      branch: settings.branch,
+      directory: settings.directory,
+      head: this.#head,
+      verdict: this.#verdict,
+      lastFetch: this.#lastFetch,
+      nextPoll: this.#nextPoll,
+      running: this.#running,
+    };
+  }
+
+  /** What sys/gitops/status answers. Throws VaultError `sealed`. */
+  status(options: { readonly documents: boolean }): Promise<Readonly<Record<string, unknown>>> {
+    return report(this.standing(), this.#options.target, options);
+  }
+
+  /** Ends what runs, then the workshop. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelPoll?.();
+    const landed = this.#flight.close();
+    await this.#options.workshop.close();
+    await landed;
+  }
+
+  #begin(): Attempt {
+    const forced = this.#forced;
+    this.#forced = false;
+    return {
+      tools: this.#options,
+      shelf: this.#shelf,
+      asked: this.#asked,
+      standing: (head, live) => (forced ? null : this.#standing(head, live)),
+      fetched: (head) => {
+        this.#head = head;
+        this.#lastFetch = this.#options.clock.now();
+      },
+      current: null,
+      memory: { attempt: null, told: null, allowed: { deletions: null, rewind: null } },
+      head: null,
+      set: null,
+      changes: [],
+      planned: false,
+    };
+  }
+
+  #standing(head: Commit, live: string | null): Verdict | null {
+    const judged = this.#judged;
+    if (judged === null || judged.verdict.commit?.id !== head.id || judged.against !== live) return null;
+    const due = judged.verdict.result === "failed" && this.#options.clock.now() >= this.#retryAt;
+    return due ? null : judged.verdict;
+  }
+
+  async #run(): Promise<Verdict> {
+    const attempt = this.#begin();
+    this.#running = true;
+    const verdict = await walk(attempt).catch((error: unknown) => this.#failure(attempt, error));
+    this.#settle(attempt, verdict);
+    await this.#tell(attempt, verdict).catch((error: unknown) => {
+      this.#options.log.error("the end of a reconcile attempt is not in the audit yet", { error });
+    });
+    this.#running = false;
+    this.#schedule();
+    return verdict;
+  }
+
+  #failure(attempt: Attempt, error: unknown): Verdict {
+    const { clock, log } = this.#options;
+    if (isVaultError(error, "sealed")) return judge(clock, "sealed", attempt.head);
+    const { message, problems, detail } = meaning(error);
+    if (!this.#closed) log.warn("reconcile failed", { commit: attempt.head?.id ?? null, reason: message, detail });
+    return judge(clock, "failed", attempt.head, { message, problems });
+  }
+
+  /** Takes note of a verdict; one that only stood again changes nothing. */
+  #settle(attempt: Attempt, verdict: Verdict): void {
+    const { clock, log } = this.#options;
+    this.#verdict = verdict;
+    if (verdict === this.#judged?.verdict) return;
+    if (attempt.head !== null && verdict.result !== "sealed") {
+      const against = verdict.result === "applied" ? attempt.head.id : (attempt.current?.commit.id ?? null);
+      this.#judged = { verdict, against };
+    }
+    this.#failures = verdict.result === "failed" ? this.#failures + 1 : 0;
+    this.#retryAt = clock.now() + Math.min(this.#pause(), lastRetry);
+    const commit = verdict.commit?.id ?? "";
+    if (verdict.held !== null) {
+      log.warn("commit held", { commit, reasons: verdict.held.reasons, allow: howToAllow(verdict.held, commit) });
+    } else if (verdict.result === "invalid") {
+      log.warn("commit refused", { commit, problems: verdict.problems.length });
+    } else if (verdict.result === "applied" && attempt.planned) {
+      log.info("commit applied", { commit, changes: attempt.changes.length });
+    }
+  }
+
+  /** The end of an attempt, to the audit: once for each commit and result, and always where its beginning was told. */
+  async #tell(attempt: Attempt, verdict: Verdict): Promise<void> {
+    const { commit, result, held, problems, message } = verdict;
+    if (commit === null || result === "sealed" || result === "waiting") return;
+    // A run that the shutdown stopped has no end worth telling; one that was planned is told by the next process.
+    if (this.#closed && result === "failed") return;
+    const told = [commit.id, result, ...(held === null ? [] : [held.for])].join(":");
+    if (!attempt.planned && (result === "applied" || attempt.memory.told === told)) return;
+    const previous = attempt.current?.commit.id ?? null;
+    const changes = attempt.set === null ? {} : { changes: attempt.changes };
+    const entry = entryOf({ phase: "finished", commit, previous, result, held, problems, message, ...changes });
+    await this.#options.target.audit(entry);
+    const allowed = result === "applied" ? { deletions: null, rewind: null } : attempt.memory.allowed;
+    await remember(attempt, { attempt: null, told, allowed });
+  }
+
+  /** Milliseconds until what failed is tried again; grows without bound. */
+  #pause(): number {
+    return firstRetry * 2 ** Math.min(Math.max(this.#failures - 1, 0), 30);
+  }
+
+  #schedule(): void {
+    const { settings, clock, timer, random } = this.#options;
+    this.#cancelPoll?.();
+    if (this.#closed) return;
+    const usual = settings.pollInterval;
+    const base = this.#verdict.result === "failed" ? Math.min(usual, this.#pause()) : usual;
+    // ±20 %, so that many vaults of one remote do not ask at the same moment.
+    const wait = Math.round(base * (0.8 + 0.4 * random()));
+    this.#nextPoll = clock.now() + wait;
+    this.#cancelPoll = timer.after(wait, () => this.wake());
+  }
+}
+
+interface Meaning {
+  /** For clients. */
+  readonly message: string;
+  readonly problems: readonly Problem[];
+  /** For the log only. */
+  readonly detail: string;
+}
+
+function meaning(error: unknown): Meaning {
+  if (error instanceof SourceError) return { message: error.message, problems: [], detail: error.detail };
+  if (error instanceof ApplyError) {
+    const message = "the running vault cannot take this commit; nothing was changed";
+    return { message, problems: error.problems, detail: "" };
+  }
+  if (isVaultError(error, "audit")) {
+    return { message: "no audit device kept the entry: nothing was applied", problems: [], detail: error.message };
+  }
+  const detail = error instanceof Error ? (error.stack ?? error.message) : "";
+  return { message: "applying failed inside the server: its log says why", problems: [], detail };
+}
+
+function notHeld(commit: string, verdict: Verdict): VaultError {
+  const state = verdict.held === null ? verdict.result : `held for ${verdict.held.for}`;
+  const head = verdict.commit?.id ?? "unknown";
+  return new VaultError("invalid", `commit ${commit} cannot be allowed: the branch is at ${head}, which is ${state}`);
+}

@@ -1,0 +1,162 @@
+// The workshop in a thread of its own. This file is both ends: the thread's entry, and `openWorkshop` for the server.
+// Must hold: a thread that dies fails what it was asked and is replaced at the next question; a question has a deadline.
+// Kinds carry functions, which cannot be sent: the thread imports them from the module it is told.
+
+import { extname } from "node:path";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import type { Kind } from "../sdk/kind.ts";
+import type { compile as ownCompile } from "./compile.ts";
+import { explain, SourceError } from "./explain.ts";
+import type { Settings } from "./settings.ts";
+import { Source } from "./source.ts";
+import { type Compile, createWorkshop, type Workshop } from "./workshop.ts";
+
+export interface WorkshopOptions {
+  readonly settings: Settings;
+  /** Kept between starts; its own, created 0700. */
+  readonly folder: string;
+  /** A module that exports `kinds: readonly Kind[]`. */
+  readonly kindsModule: URL;
+  /** A module that exports `compile: Compile`; compile.ts beside this file unless given. */
+  readonly compilerModule?: URL;
+}
+
+interface Question {
+  readonly id: number;
+  readonly call: keyof Workshop;
+  readonly args: readonly unknown[];
+}
+
+type Answer =
+  | { readonly id: number; readonly value: unknown }
+  | { readonly id: number; readonly error: Pick<SourceError, "message" | "cause" | "detail"> };
+
+type Data = Pick<WorkshopOptions, "settings" | "folder"> & {
+  readonly writWorkshop: true;
+  readonly kindsModule: string;
+  readonly compilerModule: string;
+};
+
+// As source or as built: the neighbours have this file's extension.
+const compilerModule = new URL(`./compile${extname(new URL(import.meta.url).pathname)}`, import.meta.url);
+
+/** Longer than any work that the limits allow; a thread that takes longer is stuck. */
+const deadline = 15 * 60_000;
+
+async function serve(data: Data): Promise<void> {
+  const { kinds } = (await import(data.kindsModule)) as { readonly kinds: readonly Kind[] };
+  const { compile } = (await import(data.compilerModule)) as {
+    readonly compile: Compile | typeof ownCompile;
+  };
+  const source = new Source(data.settings, data.folder);
+  const workshop = createWorkshop(source, compile, kinds, data.settings);
+  parentPort?.on("message", (question: Question) => {
+    const run = workshop[question.call] as (...args: readonly unknown[]) => Promise<unknown>;
+    run(...question.args).then(
+      (value) => post(parentPort, { id: question.id, value }),
+      (error: unknown) => {
+        const told = error instanceof SourceError ? error : internal(error);
+        const { message, cause, detail } = told;
+        post(parentPort, { id: question.id, error: { message, cause, detail } });
+      },
+    );
+  });
+}
+
+function post(to: Pick<Worker, "postMessage"> | null, message: Question | Answer): void {
+  to?.postMessage(message);
+}
+
+const internal = (error: unknown): SourceError =>
+  new SourceError(
+    "reading the commit failed inside the server: its log says why",
+    "remote",
+    error instanceof Error ? (error.stack ?? error.message) : explain(error).detail,
+  );
+
+interface Waiting {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: SourceError) => void;
+}
+
+/** The server's end of one thread. */
+class Thread {
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #worker: Worker;
+  #counter = 0;
+  alive = true;
+
+  constructor(options: WorkshopOptions) {
+    const data: Data = {
+      settings: options.settings,
+      folder: options.folder,
+      kindsModule: options.kindsModule.href,
+      compilerModule: (options.compilerModule ?? compilerModule).href,
+      writWorkshop: true,
+    };
+    this.#worker = new Worker(new URL(import.meta.url), {
+      workerData: data,
+      name: "writ-gitops",
+      resourceLimits: { maxOldGenerationSizeMb: 2_048 },
+    });
+    this.#worker.unref();
+    this.#worker.on("message", (answer: Answer) => {
+      const waiting = this.#waiting.get(answer.id);
+      this.#waiting.delete(answer.id);
+      if ("error" in answer)
+        waiting?.reject(new SourceError(answer.error.message, answer.error.cause, answer.error.detail));
+      else waiting?.resolve(answer.value);
+    });
+    this.#worker.on("error", (error) => this.#die(error instanceof Error ? (error.stack ?? error.message) : ""));
+    this.#worker.on("exit", (code) => this.#die(`the thread ended with code ${code}`));
+  }
+
+  async ask(call: keyof Workshop, args: readonly unknown[]): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    this.#counter += 1;
+    this.#waiting.set(this.#counter, { resolve, reject });
+    const stuck = setTimeout(() => void this.stop("took too long"), deadline);
+    stuck.unref();
+    try {
+      post(this.#worker, { id: this.#counter, call, args });
+      return await promise;
+    } finally {
+      clearTimeout(stuck);
+    }
+  }
+
+  async stop(reason: string): Promise<void> {
+    this.#die(reason);
+    await this.#worker.terminate();
+  }
+
+  #die(detail: string): void {
+    this.alive = false;
+    for (const waiting of this.#waiting.values()) waiting.reject(internal(new Error(detail)));
+    this.#waiting.clear();
+  }
+}
+
+/** A workshop whose work runs in a thread, started with the first question. */
+export function openWorkshop(options: WorkshopOptions): Workshop {
+  let thread: Thread | null = null;
+  const ask = (call: keyof Workshop, args: readonly unknown[]): Promise<unknown> => {
+    if (thread === null || !thread.alive) thread = new Thread(options);
+    return thread.ask(call, args);
+  };
+  return {
+    fetch: () => ask("fetch", []) as ReturnType<Workshop["fetch"]>,
+    descends: (commit, ancestor) => ask("descends", [commit, ancestor]) as ReturnType<Workshop["descends"]>,
+    compile: (commit, have) => ask("compile", [commit, have]) as ReturnType<Workshop["compile"]>,
+    close: async () => {
+      const last = thread;
+      thread = null;
+      if (last === null || !last.alive) return;
+      await last.ask("close", []).catch(() => {});
+      await last.stop("closed");
+    },
+  };
+}
+
+const data = workerData as Partial<Data> | null;
+if (!isMainThread && data?.writWorkshop === true) await serve(data as Data);
