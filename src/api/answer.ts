@@ -1,0 +1,126 @@
+// What goes back: Vault's envelope, its other shapes, and the bytes on the wire.
+// Must hold: every answer carries `Cache-Control: no-store`; an answer is written once, whole, with its length.
+
+import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from "node:http";
+import type { VaultError } from "../sdk/errors.ts";
+import type { Operation, Outcome, Response } from "../sdk/request.ts";
+import { hasBody } from "./body.ts";
+import { statusOf } from "./errors.ts";
+import type { Limits } from "./limits.ts";
+
+export interface Answer {
+  readonly status: number;
+  /** JSON unless `type` says otherwise; null for none. */
+  readonly body: string | null;
+  readonly type?: string;
+  /** Names and values in turn. */
+  readonly headers?: readonly string[];
+}
+
+const outcomes: Readonly<Record<Outcome, number>> = { accepted: 202, standby: 429, sealed: 503, uninitialized: 501 };
+const missing: Answer = { status: 404, body: '{"errors":[]}\n' };
+const nothing: Answer = { status: 204, body: null };
+
+// Kept by identity: the core promises that a shared object never changes.
+const shared = new WeakMap<object, string>();
+
+function jsonOf(response: Response): string {
+  const { data } = response;
+  if (data === null || data === undefined) return "null";
+  if (response.shared !== true) return JSON.stringify(data);
+  let json = shared.get(data);
+  if (json === undefined) shared.set(data, (json = JSON.stringify(data)));
+  return json;
+}
+
+/** No data where a client reads, or no keys where he lists: Vault's 404 without a text. */
+function absent(operation: Operation, response: Response): boolean {
+  if (operation !== "read" && operation !== "list" && operation !== "scan") return false;
+  const { data } = response;
+  if (data === null || data === undefined) return true;
+  const keys = operation === "read" ? undefined : data["keys"];
+  return Array.isArray(keys) && keys.length === 0;
+}
+
+export function answerOf(id: string, operation: Operation, response: Response): Answer {
+  const { auth, lease, warnings } = response;
+  const status = response.outcome === undefined ? 200 : outcomes[response.outcome];
+  const bodiless = auth === undefined && (warnings === undefined || warnings.length === 0) && status === 200;
+  if (bodiless && absent(operation, response)) return missing;
+  const data = jsonOf(response);
+  if (data === "null" && bodiless && lease === undefined) return nothing;
+  if (response.shape === "bare" && data !== "null") return { status, body: `${data}\n` };
+  const said = warnings === undefined || warnings.length === 0 ? "null" : JSON.stringify(warnings);
+  const terms =
+    lease === undefined
+      ? '"lease_id":"","renewable":false,"lease_duration":0'
+      : `"lease_id":${JSON.stringify(lease.id)},"renewable":${lease.renewable},"lease_duration":${lease.duration}`;
+  const grant = auth === undefined ? "null" : JSON.stringify(auth);
+  const type = response.mountType === undefined ? '""' : JSON.stringify(response.mountType);
+  const envelope = `{"request_id":"${id}",${terms},"data":${data},"wrap_info":null,"warnings":${said},"auth":${grant},"mount_type":${type}`;
+  const beside = response.shape === "both" && data.length > 2 && data !== "null" ? `,${data.slice(1, -1)}` : "";
+  return { status, body: `${envelope}${beside}}\n` };
+}
+
+export function errorAnswer(id: string, error: VaultError): Answer {
+  const status = statusOf(error.code);
+  const errors = JSON.stringify(error.errors);
+  if (error.data === undefined) return { status, body: `{"errors":${errors}}\n` };
+  const { body } = answerOf(id, "update", { data: error.data });
+  return { status, body: error.errors.length === 0 ? body : `{"errors":${errors},${(body ?? "{}").slice(1)}` };
+}
+
+/** Bodies up to this size that nobody read are left to Node, which reads them to their end. */
+const small = 64 * 1024;
+
+function unread(incoming: IncomingMessage): boolean {
+  if (incoming.complete || !hasBody(incoming)) return false;
+  return incoming.headers["transfer-encoding"] !== undefined || Number(incoming.headers["content-length"]) > small;
+}
+
+export function send(incoming: IncomingMessage, outgoing: ServerResponse, answer: Answer, limits: Limits): void {
+  const { status, body } = answer;
+  if (outgoing.headersSent || outgoing.destroyed) return;
+  const headers: OutgoingHttpHeader[] = ["Cache-Control", "no-store"];
+  if (body !== null) {
+    headers.push("Content-Type", answer.type ?? "application/json", "Content-Length", Buffer.byteLength(body));
+  } else if (status !== 204) {
+    headers.push("Content-Length", 0);
+  }
+  if (answer.headers !== undefined) headers.push(...answer.headers);
+  if (unread(incoming)) {
+    linger(incoming, outgoing, status, headers, body, limits);
+    return;
+  }
+  outgoing.writeHead(status, headers);
+  if (body === null) outgoing.end();
+  else outgoing.end(body);
+}
+
+/** Answers a request whose body is still coming. Closing at once would reset the connection and could take the answer
+ *  with it, so the answer goes out whole, the body is read on for a little, and only then the message ends. */
+function linger(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  status: number,
+  headers: OutgoingHttpHeader[],
+  body: string | null,
+  limits: Limits,
+): void {
+  outgoing.writeHead(status, [...headers, "Connection", "close"]);
+  if (body === null) outgoing.flushHeaders();
+  else outgoing.write(body);
+  let left = limits.lingerBytes;
+  const onData = (chunk: Buffer): void => {
+    left -= chunk.length;
+    if (left < 0) end();
+  };
+  const end = (): void => {
+    clearTimeout(timer);
+    incoming.off("data", onData);
+    outgoing.end();
+  };
+  const timer = setTimeout(end, limits.lingerTimeout);
+  incoming.on("data", onData).once("end", end).once("close", end).once("error", end);
+  incoming.resume();
+}

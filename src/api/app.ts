@@ -1,0 +1,155 @@
+// The HTTP side of the vault: which path goes where. Answers are written on Node's own response: on the hot path no
+// WHATWG Request or Response is made.
+// Must hold: everything below /v1/ goes through the door, but for the life-cycle calls and the webhook; the path that
+// picks a route here is the decoded one that the door gets; no error leaves here as anything but `{"errors":[…]}`.
+
+import type { IncomingHttpHeaders } from "node:http";
+import type { HttpBindings } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import { type Context, Hono } from "hono";
+import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
+import type { Door } from "../core/door.ts";
+import { VaultError } from "../sdk/errors.ts";
+import { type Answer, answerOf, errorAnswer, send } from "./answer.ts";
+import { Aborted, readBody } from "./body.ts";
+import { presentable } from "./errors.ts";
+import { allow, newId, toRequest } from "./http.ts";
+import { lifecycle } from "./lifecycle.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import { methodOf } from "./list.ts";
+import { parseTarget, type Target } from "./target.ts";
+
+export interface Delivery {
+  readonly method: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Uint8Array;
+}
+
+/** Answers for a delivery; `message` is for the forge's list of deliveries. */
+export type Receive = (delivery: Delivery) => Promise<{ readonly status: number; readonly message: string }>;
+
+export interface AppOptions {
+  readonly door: Door;
+  /** What takes deliveries, and how many bytes they may have. Without it there is no such path. */
+  readonly webhook?: { readonly receive: Receive; readonly maxBytes: number };
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly limits?: Partial<Limits>;
+  readonly allowInit: "local" | "any";
+}
+
+export interface Bindings extends HttpBindings {
+  /** Filled in on the way to the route; the error where the target is none. */
+  target?: Target | VaultError;
+}
+export type App = Hono<{ Bindings: Bindings }>;
+type Serve = (bindings: Bindings, target: Target, id: string) => Promise<Answer | null>;
+
+export const webhookPath = "/v1/sys/gitops/webhook";
+
+const index = `Writ, a vault whose authorization is code.
+
+The API is below /v1/ and speaks the Vault protocol:
+
+  export VAULT_ADDR=http://<this address>
+  vault status
+
+The state of this server: /v1/sys/seal-status and /v1/sys/health
+`;
+
+const noRoute = (path: string): VaultError =>
+  new VaultError("not_found", `no handler for route "${path}". route entry not found.`);
+
+function readTarget(bindings: Bindings): Target | VaultError {
+  try {
+    return parseTarget(bindings.incoming.url ?? "");
+  } catch (error) {
+    if (error instanceof VaultError) return error;
+    throw error;
+  }
+}
+
+/** What Hono routes by. Targets that are refused or moved have no route, and end in `notFound`. */
+function routed(bindings: Bindings): string {
+  const target = readTarget(bindings);
+  bindings.target = target;
+  return target instanceof VaultError || target.redirect !== null ? "" : target.path;
+}
+
+export function createApp(options: AppOptions): App {
+  const { door, webhook, log, clock } = options;
+  const limits: Limits = { ...defaultLimits, ...options.limits };
+
+  const on = (serve: Serve) => async (c: Context<{ Bindings: Bindings }>) => {
+    await respond(c.env, serve, log, limits);
+    return RESPONSE_ALREADY_SENT;
+  };
+
+  const ask: Serve = async ({ incoming }, target, id) => {
+    if (target.path.length <= "/v1/".length) throw noRoute("");
+    const request = await toRequest(incoming, target, id, clock.now(), limits);
+    return answerOf(id, request.operation, await door.handle(request));
+  };
+
+  const app: App = new Hono<{ Bindings: Bindings }>({
+    // Hono types the bindings of getPath as unknown.
+    getPath: (_request, context) => routed((context as { readonly env: Bindings }).env),
+  });
+  for (const [path, call] of Object.entries(lifecycle)) {
+    app.all(
+      path,
+      on(({ incoming, outgoing }, { query }) => call({ incoming, outgoing, query }, options)),
+    );
+  }
+  if (webhook !== undefined) {
+    app.all(
+      webhookPath,
+      on(async ({ incoming }) => {
+        const body = await readBody(incoming, webhook.maxBytes);
+        const { status, message } = await webhook.receive({
+          method: methodOf(incoming),
+          headers: incoming.headers,
+          body,
+        });
+        return { status, body: `${JSON.stringify(status < 400 ? { message } : { errors: [message] })}\n` };
+      }),
+    );
+  }
+  app.all("/v1/*", on(ask));
+  app.all(
+    "/",
+    on(async () => ({ status: 200, body: index, type: "text/plain; charset=utf-8" })),
+  );
+  app.notFound(
+    on(async (_bindings, { path }) => {
+      if (path === "*") throw new VaultError("unsupported", "unsupported method");
+      throw new VaultError("not_found", "there is nothing here: the API is below /v1/");
+    }),
+  );
+  return app;
+}
+
+/** Runs one request to its answer. Never rejects. */
+async function respond(bindings: Bindings, serve: Serve, log: Logger, limits: Limits): Promise<void> {
+  const { incoming, outgoing, target } = bindings;
+  const id = newId();
+  let answer: Answer | null;
+  try {
+    if (target instanceof VaultError) throw target;
+    if (target === undefined) throw new TypeError("a request came to its route without a target");
+    if (target.redirect !== null) answer = { status: 307, body: null, headers: ["Location", target.redirect] };
+    else if (methodOf(incoming) === "OPTIONS") answer = { status: 204, body: null, headers: ["Allow", allow] };
+    else answer = await serve(bindings, target, id);
+  } catch (error) {
+    if (error instanceof Aborted) return; // the connection is gone, or list.ts is telling the client why it ends
+    answer = errorAnswer(id, presentable(error, id, log));
+    if (answer.status === 405) answer = { ...answer, headers: ["Allow", allow] };
+  }
+  try {
+    if (answer !== null) send(incoming, outgoing, answer, limits);
+  } catch (error) {
+    presentable(error, id, log);
+    outgoing.destroy();
+  }
+}

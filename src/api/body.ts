@@ -1,0 +1,144 @@
+// Reads a request's body, and makes fields of it.
+// Must hold: never more than the limit is kept; what is announced as longer is refused before it is read; no error tells
+// what the body holds.
+// Known gap: a number that a double cannot hold (beyond 2^53, more than 17 digits, 1e400) is refused, where Vault keeps
+// its text: everything behind the door holds plain JSON, and would change it silently.
+
+import { isUtf8 } from "node:buffer";
+import type { IncomingMessage } from "node:http";
+import { VaultError } from "../sdk/errors.ts";
+import { parseFields } from "./target.ts";
+
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** The client went away before its request was whole: there is nobody to answer. */
+export class Aborted extends Error {
+  override readonly name = "Aborted";
+}
+
+/** RFC 9112 section 6.3: without either header there is no body. */
+export const hasBody = (incoming: IncomingMessage): boolean => {
+  const { headers } = incoming;
+  return (headers["content-length"] ?? "0") !== "0" || headers["transfer-encoding"] !== undefined;
+};
+
+const empty = Buffer.alloc(0);
+const tooLarge = (limit: number): VaultError =>
+  new VaultError("too_large", `the request body is larger than ${limit} bytes`);
+
+export function announced(incoming: IncomingMessage): number {
+  return Number(incoming.headers["content-length"] ?? 0);
+}
+
+/** Rejects with VaultError `too_large`, or with Aborted. With `wipe`, whatever is not handed over has been overwritten. */
+export async function readBody(incoming: IncomingMessage, limit: number, wipe = false): Promise<Buffer> {
+  if (!hasBody(incoming)) return empty;
+  if (announced(incoming) > limit) throw tooLarge(limit);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const drop = (): void => {
+    if (wipe) for (const chunk of chunks) chunk.fill(0);
+    chunks.length = 0;
+  };
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const onData = (chunk: Buffer): void => {
+        size += chunk.length;
+        chunks.push(chunk);
+        if (size <= limit) return;
+        incoming.off("data", onData);
+        reject(tooLarge(limit));
+      };
+      if (incoming.destroyed) reject(new Aborted());
+      incoming.on("data", onData);
+      incoming.once("end", resolve);
+      incoming.once("error", () => reject(new Aborted()));
+      incoming.once("close", () => reject(new Aborted()));
+    });
+  } catch (error) {
+    drop();
+    throw error;
+  }
+  const [first] = chunks;
+  if (first !== undefined && chunks.length === 1) return first;
+  // Not from the pool that other buffers share: the one who wipes it must own it.
+  const whole = Buffer.alloc(size);
+  let at = 0;
+  for (const chunk of chunks) at += chunk.copy(whole, at);
+  drop();
+  return whole;
+}
+
+/** "application/json" of "Application/JSON; charset=utf-8". */
+export function mediaType(incoming: IncomingMessage): string {
+  const header = incoming.headers["content-type"] ?? "";
+  const semicolon = header.indexOf(";");
+  return (semicolon < 0 ? header : header.slice(0, semicolon)).trim().toLowerCase();
+}
+
+/** The fields of a body, whatever its content type says: clients send JSON as forms and as nothing at all. Own
+ *  properties only, null prototype. Throws VaultError `invalid` or `media_type`. */
+export function parseBody(incoming: IncomingMessage, body: Buffer, maxDepth: number): Fields {
+  const encoding = incoming.headers["content-encoding"];
+  if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
+    throw new VaultError("media_type", "the body must be sent without a content encoding");
+  }
+  if (!isUtf8(body)) throw new VaultError("invalid", "error parsing JSON: the body is not UTF-8");
+  const text = body.toString("utf8");
+  if (mediaType(incoming) === "application/x-www-form-urlencoded" && !/^\s*[[{]/.test(text)) {
+    return parseFields(text.trim(), "form");
+  }
+  if (text.trim() === "") return Object.create(null) as Fields;
+  const value = parseJson(text);
+  if (value === null) return Object.create(null) as Fields;
+  if (typeof value !== "object" || Array.isArray(value)) {
+    throw new VaultError("invalid", "error parsing JSON: the body must be an object");
+  }
+  inspect(value, maxDepth);
+  return Object.assign(Object.create(null) as object, value) as Fields;
+}
+
+// A number can only lose digits if it has many, or overflow if it has a long exponent.
+const longNumber = /\d[\d.]{15}|\d[eE][+-]?\d{3}/;
+
+function parseJson(text: string): unknown {
+  try {
+    return longNumber.test(text) ? (JSON.parse(text, exact) as unknown) : (JSON.parse(text) as unknown);
+  } catch (error) {
+    if (error instanceof VaultError) throw error;
+    // The message of a SyntaxError quotes the text.
+    throw new VaultError("invalid", "error parsing JSON: the body is not valid JSON");
+  }
+}
+
+/** Digits without sign, point, exponent and outer zeros, and the power of ten that they stand at. */
+function digitsOf(number: string): string {
+  const [mantissa = "", exponent = "0"] = number.toLowerCase().replace("-", "").split("e");
+  const [whole = "", fraction = ""] = mantissa.split(".");
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const kept = digits.replace(/0+$/, "");
+  return kept === "" ? "0" : `${kept}e${Number(exponent) - fraction.length + digits.length - kept.length}`;
+}
+
+/** A reviver that refuses each number whose double is written as another number than the one that was sent: neither in
+ *  its shortest form nor with the 17 digits that identify it, which some encoders write. */
+function exact(key: string, value: unknown, context?: { readonly source?: string }): unknown {
+  if (typeof value !== "number" || context?.source === undefined) return value;
+  if (Number.isFinite(value)) {
+    const sent = digitsOf(context.source);
+    if (sent === digitsOf(String(value)) || sent === digitsOf(value.toPrecision(17))) return value;
+  }
+  throw new VaultError(
+    "invalid",
+    `the number in field ${JSON.stringify(key.slice(0, 64))} has more digits than are kept: send it as a string`,
+  );
+}
+
+/** `__proto__` is an own property to JSON.parse, and the prototype to whoever assigns it later: it stops here. */
+function inspect(value: object, left: number): void {
+  if (left === 0) throw new VaultError("invalid", "error parsing JSON: the body is nested too deeply");
+  if (Object.hasOwn(value, "__proto__")) throw new VaultError("invalid", "a field cannot be called __proto__");
+  for (const member of Array.isArray(value) ? (value as unknown[]) : Object.values(value)) {
+    if (typeof member === "object" && member !== null) inspect(member, left - 1);
+  }
+}

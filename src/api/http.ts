@@ -1,0 +1,162 @@
+// HTTP ⇄ Request: which operation, which path, which fields, whose token.
+// Must hold: one request has one path, one operation and one token, or it is refused.
+
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage } from "node:http";
+import { isIPv4, isIPv6, type Socket } from "node:net";
+import { parseDuration } from "../lib/duration.ts";
+import { VaultError } from "../sdk/errors.ts";
+import type { Connection, Operation, Request } from "../sdk/request.ts";
+import { type Fields, hasBody, mediaType, parseBody, readBody } from "./body.ts";
+import type { Limits } from "./limits.ts";
+import { methodOf } from "./list.ts";
+import { parseFields, type Target } from "./target.ts";
+
+export const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
+  ["GET", "read"],
+  ["HEAD", "read"],
+  ["LIST", "list"],
+  ["SCAN", "scan"],
+  ["POST", "update"],
+  ["PUT", "update"],
+  ["PATCH", "patch"],
+  ["DELETE", "delete"],
+]);
+export const allow = "OPTIONS, HEAD, GET, LIST, SCAN, POST, PUT, PATCH, DELETE";
+
+export const newId = (): string => randomUUID();
+
+/** 127.0.0.0/8 and ::1, also as an IPv6-mapped address. */
+export function isLoopbackAddress(address: string): boolean {
+  const plain = plainAddress(address);
+  return isIPv4(plain) ? plain.startsWith("127.") : isIPv6(plain) && /^(0{0,4}:){2,7}0{0,3}1$/.test(plain);
+}
+
+const plainAddress = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, "");
+
+const connections = new WeakMap<Socket, Connection>();
+
+export function connectionOf(socket: Socket): Connection {
+  let connection = connections.get(socket);
+  if (connection === undefined) {
+    const { remoteAddress } = socket;
+    // A unix socket has neither. A TCP socket whose peer is gone has lost the remote address, and is not taken for local.
+    const unix = remoteAddress === undefined && socket.localPort === undefined;
+    connection = {
+      remoteAddress: plainAddress(remoteAddress ?? ""),
+      remotePort: socket.remotePort ?? 0,
+      local: remoteAddress === undefined ? unix && !socket.destroyed : isLoopbackAddress(remoteAddress),
+    };
+    connections.set(socket, connection);
+  }
+  return connection;
+}
+
+const manyTokens = (): VaultError => new VaultError("invalid", "the request carries more than one token");
+
+/** X-Vault-Token, or `Authorization: Bearer`; no other scheme is a token. */
+function tokenOf(incoming: IncomingMessage): string | null {
+  const { authorization, "x-vault-token": header } = incoming.headers;
+  if (authorization === undefined) {
+    // Node joins repeated headers.
+    if (typeof header === "string" && header.includes(",")) throw manyTokens();
+    return typeof header === "string" && header !== "" ? header : null;
+  }
+  const given = new Set<string>();
+  const { rawHeaders } = incoming;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]?.toLowerCase();
+    const value = rawHeaders[at + 1] ?? "";
+    if (name === "x-vault-token" && value !== "") given.add(value);
+    const bearer = name === "authorization" ? /^bearer +(\S.*)$/i.exec(value)?.[1] : undefined;
+    if (bearer !== undefined) given.add(bearer);
+  }
+  if (given.size > 1) throw manyTokens();
+  return given.values().next().value ?? null;
+}
+
+function checkNamespace(header: string | string[] | undefined): void {
+  if (header === undefined) return;
+  const name = String(header).replace(/^\/+|\/+$/g, "");
+  if (name === "" || name === "root") return;
+  throw new VaultError("not_found", "this server has no namespaces: leave X-Vault-Namespace out");
+}
+
+function wrapTtlOf(header: string | string[] | undefined): number | null {
+  if (header === undefined || header === "") return null;
+  const seconds = parseDuration(header);
+  if (seconds === null)
+    throw new VaultError("invalid", 'X-Vault-Wrap-TTL must be a duration such as 90, "90s" or "5m"');
+  return seconds;
+}
+
+// Go's strconv.ParseBool, which Vault reads these flags with.
+const truths = /^(1|t|T|TRUE|true|True)$/;
+const untruths = /^(|0|f|F|FALSE|false|False)$/;
+
+/** Takes a flag out of the query. Throws VaultError `invalid`. */
+export function takeFlag(query: Record<string, unknown>, name: string): boolean {
+  const value = query[name];
+  if (value === undefined) return false;
+  delete query[name];
+  if (typeof value === "string" && truths.test(value)) return true;
+  if (typeof value === "string" && untruths.test(value)) return false;
+  throw new VaultError("invalid", `the query's ${name} must be true or false`);
+}
+
+const noFields = Object.freeze(Object.create(null) as Fields);
+
+interface Asked {
+  readonly operation: Operation;
+  readonly data: Fields;
+}
+
+/** Methods that read have their fields in the query; the rest, in the body. */
+async function fieldsOf(
+  incoming: IncomingMessage,
+  operation: Operation,
+  query: string,
+  limits: Limits,
+): Promise<Asked> {
+  if (operation === "patch" && mediaType(incoming) !== "application/merge-patch+json") {
+    throw new VaultError("media_type", "PATCH needs the content type application/merge-patch+json");
+  }
+  const body = hasBody(incoming) ? await readBody(incoming, limits.bodyBytes) : null;
+  if (operation === "update" || operation === "patch") {
+    return { operation, data: body === null ? noFields : parseBody(incoming, body, limits.depth) };
+  }
+  if (query === "") return { operation, data: noFields };
+  const data = parseFields(query, "query");
+  const [list, scan, help] = [takeFlag(data, "list"), takeFlag(data, "scan"), takeFlag(data, "help")];
+  if (operation !== "read") return { operation, data };
+  return { operation: help ? "help" : list ? "list" : scan ? "scan" : "read", data };
+}
+
+/** Throws VaultError or Aborted. `target` is below /v1/. */
+export async function toRequest(
+  incoming: IncomingMessage,
+  target: Target,
+  id: string,
+  time: number,
+  limits: Limits,
+): Promise<Request> {
+  const { headers } = incoming;
+  const named = operations.get(methodOf(incoming));
+  if (named === undefined) throw new VaultError("unsupported", "unsupported method");
+  checkNamespace(headers["x-vault-namespace"]);
+  const token = tokenOf(incoming);
+  const wrapTtl = wrapTtlOf(headers["x-vault-wrap-ttl"]);
+  const { operation, data } = await fieldsOf(incoming, named, target.query, limits);
+  const below = target.path.slice("/v1/".length);
+  const request: Request = {
+    id,
+    operation,
+    path: operation === "list" || operation === "scan" ? `${below}/` : below,
+    data,
+    token,
+    connection: connectionOf(incoming.socket),
+    headers,
+    time,
+  };
+  return wrapTtl === null ? request : { ...request, wrapTtl };
+}

@@ -1,0 +1,35 @@
+// What one client may cost this side of the door. Server config sets them; tests make them small.
+
+export interface Limits {
+  /** Bytes of a request's body. */
+  readonly bodyBytes: number;
+  /** Levels of objects and lists in a JSON body. */
+  readonly depth: number;
+  /** Bytes of request line and headers together. */
+  readonly headerBytes: number;
+  /** Milliseconds until the headers are there, and until the whole request is. */
+  readonly headersTimeout: number;
+  readonly requestTimeout: number;
+  /** Milliseconds that an idle connection is kept. */
+  readonly keepAliveTimeout: number;
+  readonly connections: number;
+  /** What is still read of a request that was answered before it ended, so that its sender gets to see the answer
+   *  (RFC 9112 section 9.6): bytes, and milliseconds. */
+  readonly lingerBytes: number;
+  readonly lingerTimeout: number;
+}
+
+export const defaultLimits: Limits = {
+  bodyBytes: 32 * 1024 * 1024,
+  depth: 64,
+  headerBytes: 16 * 1024,
+  headersTimeout: 10_000,
+  requestTimeout: 90_000,
+  keepAliveTimeout: 75_000,
+  connections: 10_000,
+  lingerBytes: 1024 * 1024,
+  lingerTimeout: 1_000,
+};
+
+/** Bytes of the body of init or unseal. */
+export const keyBodyBytes = 64 * 1024;

@@ -1,0 +1,178 @@
+// One listening address: TCP or a unix socket, for the whole API or for the webhook alone.
+// Must hold: a unix socket is open to its owner only from its first moment; a listener for the webhook serves nothing
+// else; headers, requests, idle connections and their number are all bounded.
+
+import { connect, isIP, type AddressInfo } from "node:net";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { lstat, unlink } from "node:fs/promises";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
+import type { Logger } from "../lib/log.ts";
+import { type App, webhookPath } from "./app.ts";
+import { announced } from "./body.ts";
+import { isLoopbackAddress } from "./http.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import { Incoming, recoverMethods } from "./list.ts";
+
+export interface ListenOptions {
+  readonly app: App;
+  /** "127.0.0.1:8200", "[::1]:8200" or the path of a unix socket ("/…" or "unix:/…"). Port 0 takes a free one. */
+  readonly address: string;
+  readonly purpose: "api" | "webhook";
+  readonly log: Logger;
+  readonly limits?: Partial<Limits>;
+}
+
+export interface Listener {
+  /** As asked for, with the port that was taken. */
+  readonly address: string;
+  /** Takes no new connections, lets requests end for that long, and then cuts them off. */
+  close(graceMs: number): Promise<void>;
+}
+
+type Place = { readonly path: string } | { readonly host: string; readonly port: number };
+
+/** Throws an Error that says how an address is written. */
+export function parseAddress(address: string): Place {
+  const path = address.startsWith("unix:") ? address.slice("unix:".length) : address;
+  if (path.startsWith("/")) return { path };
+  const [, six, four, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
+  const host = six ?? four ?? "";
+  const port = Number(digits);
+  if (isIP(host) === (six === undefined ? 4 : 6) && port <= 65_535) return { host, port };
+  throw new Error(
+    `listen address ${JSON.stringify(address)}: write 127.0.0.1:8200, [::1]:8200 or the path of a unix socket`,
+  );
+}
+
+/** Whether only this machine can reach the address: loopback or a unix socket. */
+export function isLoopback(address: string): boolean {
+  const place = parseAddress(address);
+  return "path" in place || isLoopbackAddress(place.host);
+}
+
+const json = (status: number, message: string): Response =>
+  new Response(`${JSON.stringify({ errors: [message] })}\n`, {
+    status,
+    headers: { "Content-Type": "application/json", "Cache-Control": "no-store" },
+  });
+
+/** The path of the target, as sent: only the plain form of the webhook's path is taken. */
+const isWebhook = (incoming: IncomingMessage): boolean => (incoming.url ?? "").split("?", 1)[0] === webhookPath;
+
+/** Rejects where the address is malformed or taken. */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  const { app, purpose, log } = options;
+  const limits: Limits = { ...defaultLimits, ...options.limits };
+  const place = parseAddress(options.address);
+  const serve = getRequestListener(
+    (request, bindings) => {
+      // Only ever an HTTP/1 server: createServer below.
+      const http = bindings as HttpBindings;
+      if (purpose === "webhook" && !isWebhook(http.incoming))
+        return json(404, "this address takes webhook deliveries only");
+      return app.fetch(request, http);
+    },
+    {
+      overrideGlobalObjects: false,
+      // answer.ts looks after bodies that nobody read.
+      autoCleanupIncoming: false,
+      // A missing or malformed Host header: the app never sees the request, and answers all others itself.
+      errorHandler: () => json(400, "the request has no valid Host header"),
+    },
+  );
+  const server = createServer({
+    IncomingMessage: Incoming,
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersTimeout,
+    requestTimeout: limits.requestTimeout,
+    keepAliveTimeout: limits.keepAliveTimeout,
+    connectionsCheckingInterval: Math.max(20, Math.min(5_000, limits.headersTimeout / 2, limits.requestTimeout / 2)),
+    requireHostHeader: true,
+    insecureHTTPParser: false,
+    // Bodies follow their headers (RFC 9112 section 6.3); without one there is no stream to run to its end.
+    optimizeEmptyRequests: true,
+  });
+  server.maxConnections = limits.connections;
+  const recovery = recoverMethods(server, limits);
+  const begin = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    recovery.began(incoming, outgoing);
+    void serve(incoming, outgoing);
+  };
+  server.on("request", begin);
+  server.on("checkContinue", (incoming, outgoing) => {
+    // What is announced as too large is refused before it is sent (RFC 9110 section 10.1.1).
+    if (announced(incoming) <= limits.bodyBytes) outgoing.writeContinue();
+    begin(incoming, outgoing);
+  });
+  server.on("checkExpectation", (incoming, outgoing) => {
+    recovery.began(incoming, outgoing);
+    outgoing.writeHead(417, ["Connection", "close", "Content-Length", "0"]).end();
+  });
+  await bind(server, place);
+  server.on("error", (error) => log.error("a listener failed", { address: options.address, error }));
+  server.on("drop", () => log.warn("a connection was dropped: there are too many", { address: options.address }));
+  const address = addressOf(server, place);
+  return { address, close: (graceMs) => close(server, () => recovery.destroy(), graceMs) };
+}
+
+function addressOf(server: Server, place: Place): string {
+  if ("path" in place) return place.path;
+  const { address, port, family } = server.address() as AddressInfo;
+  return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+async function bind(server: Server, place: Place): Promise<void> {
+  if ("path" in place) await removeStale(place.path);
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    const bound = (): void => {
+      server.off("error", reject);
+      resolve();
+    };
+    if ("path" in place) bindPrivate(server, place.path, bound);
+    else server.listen({ ...place, exclusive: true }, bound);
+  });
+}
+
+/** Node binds a path before `listen` returns, so the mask holds for this socket and for nothing else. */
+function bindPrivate(server: Server, path: string, bound: () => void): void {
+  const mask = process.umask(0o177);
+  try {
+    server.listen({ path }, bound);
+  } finally {
+    process.umask(mask);
+  }
+}
+
+/** A socket file that a killed process left behind. One that somebody still answers on stays. */
+async function removeStale(path: string): Promise<void> {
+  const stat = await lstat(path).catch(() => null);
+  if (stat === null || !stat.isSocket()) return;
+  const stale = await new Promise<boolean>((resolve) => {
+    const probe = connect(path);
+    const tell = (answer: boolean) => (): void => {
+      probe.destroy();
+      resolve(answer);
+    };
+    probe
+      .once("connect", tell(false))
+      .once("error", (error: NodeJS.ErrnoException) => tell(error.code === "ECONNREFUSED")());
+  });
+  if (stale) await unlink(path);
+}
+
+async function close(server: Server, destroyRest: () => void, graceMs: number): Promise<void> {
+  await new Promise<void>((resolve) => {
+    // Connections become idle one by one as their requests end.
+    const idle = setInterval(() => server.closeIdleConnections(), 20);
+    const cut = setTimeout(() => {
+      server.closeAllConnections();
+      destroyRest();
+    }, graceMs);
+    server.close(() => {
+      clearInterval(idle);
+      clearTimeout(cut);
+      resolve();
+    });
+  });
+}
