@@ -1,0 +1,49 @@
+// `writ check [DIR]`: says offline what the server would say of these documents, with the same compiler.
+// Known gap: what only a server knows is not asked: which secrets its config opens, and what the API has made.
+
+import { stat } from "node:fs/promises";
+import { normalize, sep } from "node:path";
+import { countText, problemCount, problemText, readFolder } from "../gitops/check.ts";
+import { compile } from "../gitops/compile.ts";
+import type { Kind } from "../sdk/kind.ts";
+
+/** Where a command writes. */
+export interface Io {
+  out(text: string): void;
+  error(text: string): void;
+}
+
+export interface CheckOptions {
+  /** What the server's config lists under gitops.allow. */
+  readonly allow?: readonly string[];
+}
+
+/** DIR as a person wrote it, in front of the files below it. */
+export function filePrefix(dir: string): string {
+  const clean = normalize(dir).split(sep).join("/").replace(/\/$/, "");
+  return clean === "." ? "" : `${clean}/`;
+}
+
+const isFolder = async (dir: string): Promise<boolean> =>
+  stat(dir).then(
+    (about) => about.isDirectory(),
+    () => false,
+  );
+
+/** Checks the documents below `dir`. Returns the exit code: 0, 1 where there are problems, 2 where there is no folder. */
+export async function check(dir: string, io: Io, kinds: readonly Kind[], options: CheckOptions = {}): Promise<number> {
+  if (!(await isFolder(dir))) {
+    io.error(`writ check: there is no folder ${JSON.stringify(dir)}\n`);
+    return 2;
+  }
+  const folder = await readFolder(dir);
+  const compiled = compile(folder.files, kinds, { allow: options.allow ?? [] });
+  const problems = [...folder.problems, ...compiled.problems];
+  for (const problem of problems) io.out(problemText(problem, filePrefix(dir)));
+  if (problems.length > 0) {
+    io.error(`${problemCount(problems)}; nothing would be applied\n`);
+    return 1;
+  }
+  io.out(`${countText(compiled.declarations, compiled.externals.length)}; no problems\n`);
+  return 0;
+}

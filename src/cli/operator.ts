@@ -1,0 +1,40 @@
+// `writ operator init|unseal|seal`: the life of a vault, for people.
+// Must hold: a share is read from standard input only, never from an argument, which other users of a machine can see.
+
+import { type Client, CommandError } from "./client.ts";
+import type { Io } from "./io.ts";
+
+export async function init(
+  client: Client,
+  io: Io,
+  options: { readonly shares: number; readonly threshold: number },
+): Promise<number> {
+  const { body } = await client.call("POST", "sys/init", {
+    secret_shares: options.shares,
+    secret_threshold: options.threshold,
+  });
+  const shares = (body?.["keys_base64"] ?? []) as readonly string[];
+  for (const [at, share] of shares.entries()) io.out(`Unseal Key ${at + 1}: ${share}`);
+  io.out(`Initial Root Token: ${String(body?.["root_token"])}`);
+  io.err(
+    `These are shown once. Give each share to another person; ${options.threshold} of ${shares.length} unseal the vault ` +
+      "(writ operator unseal). Without them nobody can read what it holds.",
+  );
+  return 0;
+}
+
+/** Exit code 0 once unsealed, 2 while more shares are needed. */
+export async function unseal(client: Client, io: Io, options: { readonly reset: boolean }): Promise<number> {
+  const share = options.reset ? null : (await io.secret("Unseal key (not shown): ")).toString("latin1").trim();
+  if (share === "") throw new CommandError("no unseal key was given: type one, or pipe it in");
+  const { body } = await client.call("POST", "sys/unseal", share === null ? { reset: true } : { key: share });
+  const sealed = body?.["sealed"] !== false;
+  io.out(sealed ? `Sealed: ${String(body?.["progress"])} of ${String(body?.["t"])} shares given` : "Unsealed");
+  return sealed ? 2 : 0;
+}
+
+export async function seal(client: Client, io: Io): Promise<number> {
+  await client.call("POST", "sys/seal");
+  io.out("Sealed");
+  return 0;
+}

@@ -1,0 +1,240 @@
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { Io } from "./io.ts";
+import { run } from "./program.ts";
+
+interface Seen {
+  readonly method: string;
+  readonly path: string;
+  readonly token: string | undefined;
+  readonly body: unknown;
+}
+type Reply = { readonly status: number; readonly body?: unknown; readonly location?: string };
+
+let server: Server;
+let seen: Seen[] = [];
+let replies: Record<string, Reply> = {};
+let address = "";
+let home = "";
+
+async function answer(request: IncomingMessage): Promise<Reply> {
+  const sent = await text(request);
+  const path = request.url ?? "";
+  seen.push({
+    method: request.method ?? "",
+    path,
+    token: request.headers["x-vault-token"] as string | undefined,
+    body: sent === "" ? null : (JSON.parse(sent) as unknown),
+  });
+  return replies[path.replace("/v1/", "")] ?? { status: 404, body: { errors: [] } };
+}
+
+beforeEach(async () => {
+  seen = [];
+  replies = { "sys/seal-status": { status: 200, body: unsealed } };
+  server = createServer((request, response) => {
+    answer(request).then(
+      ({ status, body, location }) =>
+        response
+          .writeHead(status, location === undefined ? {} : { location })
+          .end(body === undefined ? "" : typeof body === "string" ? body : JSON.stringify(body)),
+      () => response.destroy(),
+    );
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const bound = server.address();
+  address = typeof bound === "object" && bound !== null ? `http://127.0.0.1:${bound.port}` : "";
+  home = await mkdtemp(join(tmpdir(), "writ-home-"));
+});
+afterEach(async () => {
+  server.closeAllConnections();
+  server.close();
+  await rm(home, { recursive: true, force: true });
+});
+
+const unsealed = { initialized: true, sealed: false, progress: 0, t: 3, version: "2.0.0", storage_type: "sqlite" };
+const commit = "1a".repeat(20);
+const git = {
+  remote: "https://git.example.com/policies",
+  branch: "main",
+  state: "applied",
+  in_sync: true,
+  remote_commit: { commit, author: "Ada", time: "2026-01-01T00:00:00Z", subject: "First" },
+  applied_commit: {
+    commit,
+    author: "Ada",
+    time: "2026-01-01T00:00:00Z",
+    subject: "First\u001b[2J",
+    since: "2026-01-02",
+  },
+  last_error: null,
+  held: null,
+  pending: [],
+  document_count: 7,
+};
+
+async function command(
+  args: readonly string[],
+  options: { readonly env?: Record<string, string>; readonly secret?: string } = {},
+): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+  const lines = { out: "", err: "" };
+  const io: Io = {
+    out: (line) => (lines.out += `${line}\n`),
+    err: (line) => (lines.err += `${line}\n`),
+    env: { VAULT_ADDR: address, HOME: home, ...options.env },
+    secret: () => Promise.resolve(Buffer.from(options.secret ?? "")),
+  };
+  return { code: await run(args, io), ...lines };
+}
+
+describe("status", () => {
+  test("shows where vault and Git stand; what servers send cannot drive the terminal", async () => {
+    replies["sys/gitops/status"] = { status: 200, body: { data: git } };
+    const { code, out } = await command(["status"], { env: { VAULT_TOKEN: "t" } });
+    expect(code).toBe(0);
+    expect(out).toContain("Applied     1a1a1a1a1a1a since 2026-01-02, by Ada: First?[2J");
+    expect(out).toContain("State       in sync");
+  });
+
+  test("exits 2 where the vault is sealed or not initialised, and says what to do", async () => {
+    replies["sys/seal-status"] = { status: 200, body: { ...unsealed, sealed: true, progress: 1 } };
+    expect(await command(["status"])).toMatchObject({
+      code: 2,
+      out: expect.stringContaining("sealed, 1 of 3 shares given: writ operator unseal"),
+    });
+    replies["sys/seal-status"] = { status: 200, body: { ...unsealed, sealed: true, initialized: false } };
+    expect(await command(["status"])).toMatchObject({ code: 2, out: expect.stringContaining("writ operator init") });
+  });
+
+  test("shows faults at their places, holds with the way out, and pending work", async () => {
+    const problems = [{ file: "a.yaml", line: 3, column: 5, message: "unknown field", excerpt: "  pth: ••••" }];
+    const last = { message: "the commit is not valid", commit, time: "t", problems };
+    const held = {
+      commit,
+      for: "deletions",
+      reasons: ["deletes 12 documents"],
+      allow: `writ sync --allow-deletions ${commit}`,
+    };
+    const pending = [{ task: "seed UserpassUser alice", since: "t", error: "no such secret" }];
+    const body = { data: { ...git, in_sync: false, state: "held", last_error: last, held, pending } };
+    replies["sys/gitops/status"] = { status: 200, body };
+    const { out } = await command(["status"], { env: { VAULT_TOKEN: "t" } });
+    expect(out).toContain("a.yaml:3:5: unknown field\n      pth: ••••");
+    expect(out).toContain(`to allow it: writ sync --allow-deletions ${commit}`);
+    expect(out).toContain("Pending     seed UserpassUser alice, since t: no such secret");
+  });
+
+  test.each([
+    [403, "may not read sys/gitops/status"],
+    [404, "not configured"],
+  ])("a %i for the Git part is no failure", async (status, words) => {
+    replies["sys/gitops/status"] = { status, body: { errors: [] } };
+    expect(await command(["status"], { env: { VAULT_TOKEN: "t" } })).toMatchObject({
+      code: 0,
+      out: expect.stringContaining(words),
+    });
+  });
+});
+
+describe("sync", () => {
+  test("sends the commit whose deletions are allowed; the result decides the exit code", async () => {
+    replies["sys/gitops/sync"] = { status: 200, body: { data: git } };
+    expect((await command(["sync", "--allow-deletions", commit], { env: { VAULT_TOKEN: "t" } })).code).toBe(0);
+    expect(seen).toEqual([
+      { method: "POST", path: "/v1/sys/gitops/sync", token: "t", body: { allow_deletions: commit } },
+    ]);
+    replies["sys/gitops/sync"] = { status: 200, body: { data: { ...git, in_sync: false, state: "invalid" } } };
+    expect((await command(["sync"], { env: { VAULT_TOKEN: "t" } })).code).toBe(1);
+  });
+
+  test("an abbreviated commit is refused before anything is sent", async () => {
+    expect(await command(["sync", "--allow-deletions", "1a1a"])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("whole commit id"),
+    });
+    expect(seen).toEqual([]);
+  });
+});
+
+describe("operator", () => {
+  test("unseal takes the share from its input; 2 while more are needed, 0 once open", async () => {
+    replies["sys/unseal"] = { status: 200, body: { ...unsealed, sealed: true, progress: 1 } };
+    expect(await command(["operator", "unseal"], { secret: "c2hhcmU=" })).toMatchObject({
+      code: 2,
+      out: "Sealed: 1 of 3 shares given\n",
+    });
+    expect(seen.map(({ body }) => body)).toEqual([{ key: "c2hhcmU=" }]);
+    replies["sys/unseal"] = { status: 200, body: unsealed };
+    expect(await command(["operator", "unseal"], { secret: "c2hhcmU=" })).toMatchObject({ code: 0, out: "Unsealed\n" });
+  });
+
+  test("a share as an argument is refused", async () => {
+    expect((await command(["operator", "unseal", "c2hhcmU="])).code).toBe(1);
+    expect((await command(["operator", "unseal"])).err).toContain("no unseal key was given");
+    expect(seen).toEqual([]);
+  });
+
+  test("init prints each share and the root token once", async () => {
+    replies["sys/init"] = { status: 200, body: { keys_base64: ["b25l", "dHdv"], root_token: "hvs.root" } };
+    const { code, out } = await command(["operator", "init", "--key-shares", "2", "--key-threshold", "2"]);
+    expect(code).toBe(0);
+    expect(out).toBe("Unseal Key 1: b25l\nUnseal Key 2: dHdv\nInitial Root Token: hvs.root\n");
+    expect(seen.map(({ body }) => body)).toEqual([{ secret_shares: 2, secret_threshold: 2 }]);
+    expect((await command(["operator", "init", "--key-shares", "256"])).code).toBe(1);
+  });
+});
+
+describe("the client", () => {
+  test("takes the token from VAULT_TOKEN, then from ~/.vault-token", async () => {
+    replies["sys/seal"] = { status: 204 };
+    await writeFile(join(home, ".vault-token"), "from-file\n");
+    await command(["operator", "seal"]);
+    await command(["operator", "seal"], { env: { VAULT_TOKEN: "from-env" } });
+    expect(seen.map(({ token }) => token)).toEqual(["from-file", "from-env"]);
+  });
+
+  test.each([
+    [403, "permission denied", { VAULT_TOKEN: "t-secret" }, /403 permission denied; the token lacks a policy/],
+    [403, "permission denied", {}, /set VAULT_TOKEN/],
+    [503, "Vault is sealed", { VAULT_TOKEN: "t-secret" }, /unseal it first: writ operator unseal/],
+  ] as const)("%i says what to do next, and no token", async (status, message, env, words) => {
+    replies["sys/seal"] = { status, body: { errors: [message] } };
+    const { code, err } = await command(["operator", "seal"], { env });
+    expect(code).toBe(1);
+    expect(err).toMatch(words);
+    expect(err).not.toContain("t-secret");
+  });
+
+  test("a redirect is not followed", async () => {
+    replies["sys/seal"] = { status: 307, location: "http://127.0.0.1:1/" };
+    expect((await command(["operator", "seal"], { env: { VAULT_TOKEN: "t" } })).err).toContain("redirect");
+    expect(seen).toHaveLength(1);
+  });
+
+  test("nobody there, a wrong address, and something that is no vault are told apart", async () => {
+    server.closeAllConnections();
+    server.close();
+    await once(server, "close");
+    expect((await command(["status"])).err).toContain("nothing listens there: start the server");
+    expect((await command(["status"], { env: { VAULT_ADDR: "127.0.0.1:8200" } })).err).toContain("VAULT_ADDR must be");
+  });
+
+  test("an answer that is no JSON", async () => {
+    replies["sys/seal-status"] = { status: 200, body: "<html>" };
+    expect((await command(["status"])).err).toContain("is it a vault?");
+  });
+});
+
+test("an unknown command, and the version", async () => {
+  expect((await command(["statsu"])).err).toContain("Did you mean status?");
+  expect(await command(["version"])).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^writ \d+\.\d+\.\d+ \(node v/),
+  });
+  expect((await command(["--help"])).code).toBe(0);
+});

@@ -1,0 +1,51 @@
+// `writ server`: runs in the foreground until it is told to stop.
+
+import { createLogger, type Logger } from "../lib/log.ts";
+import { isVaultError } from "../sdk/errors.ts";
+import { type Config, type Running, startServer } from "../server.ts";
+import { CommandError } from "./client.ts";
+import { loadConfig } from "./tables.ts";
+
+/** Starts, and explains what commonly hinders it. */
+export async function start(config: Config, log: Logger): Promise<Running> {
+  try {
+    return await startServer(config, { log });
+  } catch (error) {
+    const { code, port } = error as NodeJS.ErrnoException & { port?: number };
+    if (code === "EADDRINUSE") {
+      throw new CommandError(`port ${port ?? "(or socket)"} is in use: stop what listens there, or choose another one`);
+    }
+    if (isVaultError(error)) throw new CommandError(error.message);
+    throw error;
+  }
+}
+
+const parentMs = 500;
+
+/** Resolves once a signal came and everything is closed; a second signal ends the process at once. With `parent` the end of
+ *  the process that started this one counts as a signal: npm hands signals to its shell only, which does not pass them on. */
+export async function untilStopped(running: Running, log: Logger, options: { parent?: boolean } = {}): Promise<void> {
+  const started = process.ppid;
+  let watch: NodeJS.Timeout | undefined;
+  const signal = await new Promise<string>((resolve) => {
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, resolve);
+    if (options.parent !== true) return;
+    watch = setInterval(() => {
+      if (process.ppid !== started) resolve("end of the parent process");
+    }, parentMs);
+  });
+  clearInterval(watch);
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => process.exit(1));
+  log.info("stopping", { signal });
+  await running.close();
+}
+
+export async function serve(file: string): Promise<number> {
+  const config = await loadConfig(file);
+  const log = createLogger(config.log);
+  const running = await start(config, log);
+  const { initialized, sealed } = running.vault.sealStatus();
+  log.info("server started", { addresses: running.addresses, initialized, sealed });
+  await untilStopped(running, log);
+  return 0;
+}

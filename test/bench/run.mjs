@@ -1,0 +1,239 @@
+// `npm run bench`: the built production configuration (SQLite with real sync, a file audit device) beside a bare node:http
+// server that answers the same bytes, both under the same load in turns. Takes about two minutes.
+// The load client is no part of the repository: a folder with load.mjs and replay.lua, named by WRIT_BENCH or found at
+// ../shared/bench. Without it nothing is measured, and the exit code is 77.
+// Must hold: any wrong answer, or an audit that does not have two lines for each request, fails the run.
+
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createReadStream, existsSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { Agent, request } from "node:http";
+import { createServer } from "node:net";
+import { cpus, tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const root = resolve(import.meta.dirname, "../..");
+const goals = { "kv-read": 0.35, "kv-write": 0.1 };
+const exactRequests = 4_000;
+const connections = 32;
+/** Seconds of load a measure and server: a warm-up of one, three rounds of five. */
+const budget = "17";
+const limitMs = 10 * 60_000;
+
+const children = [];
+
+function start(args, environment = {}) {
+  const child = spawn(process.execPath, args, {
+    cwd: root,
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...environment },
+  });
+  children.push(child);
+  return child;
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  return port;
+}
+
+/** A client of one server: call(method, path, body) gives { status, text }. */
+function client(port, token) {
+  const agent = new Agent({ keepAlive: true, maxSockets: connections });
+  return (method, path, body) =>
+    new Promise((done, fail) => {
+      const data = body === undefined ? undefined : JSON.stringify(body);
+      const headers = {
+        ...(token && { "X-Vault-Token": token }),
+        ...(data && { "Content-Length": Buffer.byteLength(data) }),
+      };
+      const outgoing = request({ host: "127.0.0.1", port, path: `/v1/${path}`, method, agent, headers }, (answer) => {
+        const chunks = [];
+        answer.on("data", (chunk) => chunks.push(chunk));
+        answer.on("end", () => done({ status: answer.statusCode, text: Buffer.concat(chunks).toString() }));
+      });
+      outgoing.on("error", fail);
+      outgoing.end(data);
+    });
+}
+
+async function until(what, check) {
+  for (let tries = 0; tries < 500; tries++) {
+    if (await check().catch(() => false)) return;
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  throw new Error(`waited too long for ${what}`);
+}
+
+/** Starts, initialises and unseals the built server over its API; the address, a root token, the pid. */
+async function startVault(folder) {
+  const port = await freePort();
+  await writeFile(
+    join(folder, "writ.yaml"),
+    `storage: { type: sqlite, path: storage }
+seal: { type: shamir }
+listeners: [{ address: "127.0.0.1:${port}" }]
+audit: [{ type: file, path: audit.log }]
+log: { level: warn }
+`,
+  );
+  const child = start(["dist/main.js", "server", "--config", join(folder, "writ.yaml")], { NODE_ENV: "production" });
+  const anonymous = client(port);
+  await until("the server", async () => (await anonymous("GET", "sys/health")).status === 501);
+  const made = JSON.parse((await anonymous("PUT", "sys/init", { secret_shares: 3, secret_threshold: 2 })).text);
+  for (const key of made.keys.slice(0, 2)) {
+    const { status, text } = await anonymous("PUT", "sys/unseal", { key });
+    if (status !== 200) throw new Error(`sys/unseal: ${status} ${text}`);
+  }
+  const call = client(port, made.root_token);
+  const mounted = await call("POST", "sys/mounts/secret", { type: "kv", options: { version: "2" } });
+  if (mounted.status !== 204) throw new Error(`sys/mounts: ${mounted.status} ${mounted.text}`);
+  return { port, token: made.root_token, pid: child.pid, call };
+}
+
+/** Answers reads and writes with what the vault answered, and the load client's set-up with what it needs. */
+const bareServer = `
+const http = require("node:http");
+const { read, write } = JSON.parse(process.env.BODIES);
+const token = JSON.stringify({ auth: { client_token: "bare" } });
+http.createServer((request, response) => {
+  const body = request.url === "/v1/auth/token/create" ? token : request.method === "GET" ? read : write;
+  const answer = () => {
+    response.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-store", "Content-Length": Buffer.byteLength(body) });
+    response.end(body);
+  };
+  if (request.method === "GET") return answer();
+  request.resume().on("end", answer);
+}).listen(Number(process.env.PORT), "127.0.0.1", () => console.log("up"));
+`;
+
+async function startBare(bodies) {
+  const port = await freePort();
+  const child = start(["-e", bareServer], { PORT: String(port), BODIES: JSON.stringify(bodies) });
+  await once(child.stdout, "data");
+  return { port, token: "bare", pid: child.pid };
+}
+
+/** Requests whose number is known: each body compared, the audit counted before and after. */
+async function exactly(vault, auditLog) {
+  const before = (await countLines(auditLog)).lines;
+  const wrong = [];
+  let next = 0;
+  const one = async (n) => {
+    const path = `secret/data/exact/${n >> 1}`;
+    if (n % 2 === 0) {
+      const { status } = await vault.call("POST", path, { data: { n: n >> 1 } });
+      if (status !== 200) wrong.push(`${path}: ${status}`);
+    }
+    const { status, text } = await vault.call("GET", path);
+    if (status !== 200 || JSON.parse(text).data.data.n !== n >> 1)
+      wrong.push(`${path}: ${status} ${text.slice(0, 100)}`);
+  };
+  await Promise.all(
+    Array.from({ length: connections }, async () => {
+      // Pairs stay with one worker, so that the write comes first.
+      while (next < exactRequests) {
+        const n = next;
+        next += 2;
+        await one(n);
+        await one(n + 1);
+      }
+    }),
+  );
+  const sent = (exactRequests / 2) * 3;
+  const lines = (await countLines(auditLog)).lines - before;
+  return { sent, lines, wrong };
+}
+
+/** Lines of the audit, and how many are requests and responses. */
+async function countLines(file) {
+  const found = { lines: 0, request: 0, response: 0 };
+  if (!existsSync(file)) return found;
+  let rest = "";
+  for await (const chunk of createReadStream(file, { encoding: "latin1", highWaterMark: 1 << 20 })) {
+    const parts = (rest + chunk).split("\n");
+    rest = parts.pop();
+    for (const line of parts) {
+      found.lines += 1;
+      if (line.includes('"type":"response"')) found.response += 1;
+      else if (line.includes('"type":"request"')) found.request += 1;
+    }
+  }
+  return found;
+}
+
+/** One measure of the load client. */
+function load(folder, { port, token, pid }, label, only) {
+  const args = ["load.mjs", "--addr", `http://127.0.0.1:${port}`, "--token", token, "--pid", String(pid)];
+  return new Promise((done, fail) => {
+    execFile(
+      process.execPath,
+      [...args, "--label", label, "--only", only, "--budget", budget],
+      { cwd: folder, timeout: 120_000 },
+      (error, stdout) => (error ? fail(error) : done(JSON.parse(stdout.trim().split("\n").at(-1)))),
+    );
+  });
+}
+
+async function bench(loadFolder, folder) {
+  const auditLog = join(folder, "audit.log");
+  const vault = await startVault(folder);
+  const exact = await exactly(vault, auditLog);
+  const bodies = {
+    read: (await vault.call("GET", "secret/data/exact/1")).text,
+    write: (await vault.call("POST", "secret/data/exact/1", { data: { n: 1 } })).text,
+  };
+  const bare = await startBare(bodies);
+  const faults = exact.wrong.slice(0, 5);
+  if (exact.lines !== 2 * exact.sent) faults.push(`${exact.lines} audit lines for ${exact.sent} requests`);
+  console.log(`${exact.sent} requests, ${exact.wrong.length} wrong answers, ${exact.lines} audit lines`);
+  for (const [name, goal] of Object.entries(goals)) {
+    const [ours, theirs] = [await load(loadFolder, vault, "writ", name), await load(loadFolder, bare, "bare", name)];
+    for (const line of [ours, theirs]) console.log(JSON.stringify(line));
+    if (!(ours.value > 0 && theirs.value > 0)) faults.push(`${name}: not measured`);
+    if (ours.errors !== 0 || theirs.errors !== 0) faults.push(`${name}: ${ours.errors} errors, bare ${theirs.errors}`);
+    const share = ours.value / theirs.value;
+    const verdict = share >= goal ? "reached" : "missed";
+    console.log(
+      `${name}: ${ours.value} of ${theirs.value} requests/s, share ${share.toFixed(3)} (goal ${goal}: ${verdict}); ` +
+        `CPU ${ours.cpu_us} us a request, bare ${theirs.cpu_us}`,
+    );
+  }
+  const { lines, request: requests, response: responses } = await countLines(auditLog);
+  console.log(`audit: ${lines} lines, ${requests} requests, ${responses} responses`);
+  // The load client leaves requests in flight when its time is over: both lines are there all the same.
+  if (requests !== responses) faults.push(`${requests} request lines but ${responses} response lines`);
+  return faults;
+}
+
+const loadFolder = [process.env.WRIT_BENCH, join(root, "../shared/bench")].find(
+  (each) => each !== undefined && existsSync(join(each, "load.mjs")),
+);
+if (loadFolder === undefined) {
+  console.error("BENCH SKIPPED: no load client; name a folder with load.mjs by WRIT_BENCH");
+  process.exit(77);
+}
+console.log(`node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? "unknown CPU"}`);
+const folder = await mkdtemp(join(tmpdir(), "writ-bench-"));
+const late = setTimeout(() => {
+  console.error(`the bench took longer than ${limitMs / 1000} s`);
+  for (const child of children) child.kill("SIGKILL");
+  process.exit(1);
+}, limitMs);
+try {
+  const build = start([join(root, ".ci/build.mjs")]);
+  const [code] = await once(build, "exit");
+  if (code !== 0) throw new Error("the build failed");
+  const faults = await bench(loadFolder, folder);
+  for (const fault of faults) console.error(`WRONG: ${fault}`);
+  process.exitCode = faults.length > 0 ? 1 : 0;
+} finally {
+  clearTimeout(late);
+  for (const child of children) child.kill("SIGTERM");
+  await Promise.all(children.map((child) => child.exitCode ?? child.signalCode ?? once(child, "exit")));
+  await rm(folder, { recursive: true, force: true });
+}
