@@ -13,7 +13,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import type { Page, StorageBackend } from "../../sdk/storage.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { createKeyring, keyringKey, openKeyring } from "./keyring.ts";
-import { sealed, Session, type Entry } from "./session.ts";
+import { copyOf, sealed, Session } from "./session.ts";
 import { firstMark, markOp, versionsKey } from "./versions.ts";
 
 export interface BarrierOptions {
@@ -115,9 +115,6 @@ export class Barrier {
   }
 }
 
-/** A copy, since the cached bytes are wiped at seal and must not change under way. */
-const copy = (entry: Entry): ViewEntry<Uint8Array> => ({ value: new Uint8Array(entry.bytes), version: entry.version });
-
 class BarrierView implements View {
   readonly #session: () => Session;
   readonly #prefix: string;
@@ -130,10 +127,10 @@ class BarrierView implements View {
   async get(key: string): Promise<ViewEntry<Uint8Array> | null> {
     const session = this.#session();
     const hit = session.peek(this.#prefix + key);
-    if (hit !== undefined) return hit === null ? null : copy(hit);
+    if (hit !== undefined) return hit === null ? null : copyOf(hit);
     const entry = await session.load(this.#prefix + key);
     session.check();
-    return entry === null ? null : copy(entry);
+    return entry === null ? null : copyOf(entry);
   }
 
   async getJson<T extends object>(key: string): Promise<ViewEntry<T> | null> {

@@ -21,10 +21,13 @@ import { Versions, versionsKey } from "./versions.ts";
 
 /** One decrypted entry. */
 export interface Entry {
-  readonly bytes: Buffer;
+  /** Null once it was parsed: one form is enough to keep. */
+  bytes: Buffer | null;
   readonly version: number;
   /** Made when first asked for. */
   json: ViewEntry<object> | null;
+  /** Of the text. */
+  readonly size: number;
 }
 
 interface Writing {
@@ -40,7 +43,7 @@ const reserved: ReadonlySet<string> = new Set([keyringKey, versionsKey]);
 
 /** Bytes that an entry takes: parsed JSON is about three times its text. */
 const absentWeight = 200;
-const weigh = (key: string, entry: Entry): number => 300 + 2 * key.length + 4 * entry.bytes.length;
+const weigh = (key: string, entry: Entry): number => 300 + 2 * key.length + 4 * entry.size;
 
 function checkReserved(key: string): void {
   if (reserved.has(key)) throw new VaultError("internal", "storage: this key belongs to the barrier");
@@ -116,7 +119,8 @@ export class Session {
       if (current) this.#cache.set(key, null, absentWeight + key.length);
       return null;
     }
-    const entry: Entry = { bytes: this.#decrypt(key, stored), version: stored.version, json: null };
+    const bytes = this.#decrypt(key, stored);
+    const entry: Entry = { bytes, version: stored.version, json: null, size: bytes.length };
     if (current) this.#cache.set(key, entry, weigh(key, entry));
     return entry;
   }
@@ -141,7 +145,7 @@ export class Session {
     if (entry.json !== null) return entry.json;
     let value: unknown;
     try {
-      value = JSON.parse(entry.bytes.toString("utf8"));
+      value = JSON.parse(textOf(entry));
     } catch {
       throw new VaultError("storage", "storage: an entry that should be JSON is not");
     }
@@ -149,6 +153,8 @@ export class Session {
       throw new VaultError("storage", "storage: an entry that should be a JSON object is not");
     }
     deepFreeze(value);
+    zero(entry.bytes);
+    entry.bytes = null;
     entry.json = Object.freeze({ value, version: entry.version });
     return entry.json;
   }
@@ -172,6 +178,7 @@ export class Session {
         ? { key: op.key, value, version }
         : { key: op.key, value, version, expect: op.expect };
     });
+    for (const [at, entry] of entries.entries()) if (entry?.bytes === null) zero(texts[at]);
     for (const op of ops) this.#begin(op.key);
     try {
       await this.#storage.write(sealedOps);
@@ -240,6 +247,14 @@ export class Session {
   }
 }
 
+const textOf = (entry: Entry): string => entry.bytes?.toString("utf8") ?? JSON.stringify(entry.json?.value);
+
+/** A copy, since the cached bytes are wiped at seal and must not change under way. */
+export const copyOf = (entry: Entry): ViewEntry<Uint8Array> => {
+  const value = entry.bytes === null ? Buffer.from(textOf(entry)) : entry.bytes;
+  return { value: new Uint8Array(value), version: entry.version };
+};
+
 /** The bytes to store, the session's own copy; freezes objects. */
 function toBytes(value: ViewOp["value"]): Buffer | null {
   if (value === null) return null;
@@ -250,5 +265,7 @@ function toBytes(value: ViewOp["value"]): Buffer | null {
 
 function entryOf(value: ViewOp["value"], bytes: Buffer | null, version: number): Entry | null {
   if (value === null || bytes === null) return null;
-  return { bytes, version, json: value instanceof Uint8Array ? null : Object.freeze({ value, version }) };
+  const size = bytes.length;
+  if (value instanceof Uint8Array) return { bytes, version, json: null, size };
+  return { bytes: null, version, json: Object.freeze({ value, version }), size };
 }

@@ -110,7 +110,7 @@ const planted = "correct horse battery staple";
 /** Clear text: never the planted secret, but anything JSON must escape. */
 const clear = fc.oneof(
   fc.string({ unit: "grapheme", maxLength: 12 }),
-  fc.constantFrom('"', "\\", "\n", "\u2028", "\ud800", ""),
+  fc.constantFrom('"', "\\\\", "\n", "\u2028", "\ud800", ""),
 );
 const names = fc.array(fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/), { maxLength: 3 });
 const leaf = fc.oneof(

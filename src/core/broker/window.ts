@@ -26,6 +26,8 @@ export interface Bounds {
 /** What a line has beside its body, at most: its link with the longest number, and the newline. */
 const linkSize = linkText(Number.MAX_SAFE_INTEGER, firstPrev).length + 1;
 const newline = 0x0a;
+/** Bytes that one UTF-16 unit takes at most. */
+const utf8Most = 3;
 /** Enough for one write: more would only make the next entries wait longer. */
 const batchBytes = 4 * 1024 * 1024;
 
@@ -34,6 +36,8 @@ export class Window {
   readonly #chunks: Chunk[] = [];
   #bytes = 0;
   #head: Head;
+  /** Where lines are written before their length is known. */
+  #draft = Buffer.allocUnsafe(64 * 1024);
 
   /** `head` is the last line before the window. */
   constructor(head: Head, bounds: Bounds) {
@@ -57,26 +61,35 @@ export class Window {
 
   /** Chains entries and adds them. `bodies` are the texts behind `prev`. */
   append(bodies: readonly string[]): void {
-    let room = 0;
-    for (const body of bodies) room += linkSize + Buffer.byteLength(body);
-    const buffer = Buffer.allocUnsafe(room);
-    const lines: Uint8Array[] = [];
+    const ends: number[] = [];
     const first = this.#head.seq + 1;
     let { seq, hash } = this.#head;
     let at = 0;
     for (const body of bodies) {
+      const buffer = this.#room(at, linkSize + utf8Most * body.length);
       // Written in two parts: joined, the body would be copied once more.
       let end = at + buffer.write(linkText(++seq, hash), at, "latin1");
       end += buffer.write(body, end, "utf8");
       hash = sha256("sha256", buffer.subarray(at, end), "hex");
       buffer[end++] = newline;
-      lines.push(buffer.subarray(at, end));
+      ends.push(end);
       at = end;
     }
-    const bytes = buffer.subarray(0, at);
+    const bytes = Buffer.from(this.#draft.subarray(0, at));
+    const lines = ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
     this.#chunks.push({ first, last: seq, bytes, lines, hash });
     this.#bytes += at;
     this.#head = { seq, hash };
+  }
+
+  /** The draft, with `more` bytes behind `at`: how long a text is in bytes costs as much to ask as to write it. */
+  #room(at: number, more: number): Buffer {
+    if (this.#draft.length < at + more) {
+      const larger = Buffer.allocUnsafe(2 * (at + more));
+      this.#draft.copy(larger, 0, 0, at);
+      this.#draft = larger;
+    }
+    return this.#draft;
   }
 
   /** What follows line `from - 1`, about 4 MiB at most, and the hash of its last line; null where `from` is not here. */

@@ -43,7 +43,11 @@ export function prepare(db: Database): void {
   // macOS alone: there fsync does not reach the medium.
   db.exec("PRAGMA fullfsync = ON");
   db.exec("PRAGMA checkpoint_fullfsync = ON");
+  // A checkpoint writes each changed page once, however often it changed, and nothing is answered meanwhile: the default
+  // of 4 MiB makes one every few hundred writes.
+  db.exec("PRAGMA wal_autocheckpoint = 8192");
   db.exec("PRAGMA journal_size_limit = 67108864");
+  db.exec("PRAGMA cache_size = -32768");
   db.exec("PRAGMA temp_store = MEMORY");
   db.exec("PRAGMA trusted_schema = OFF");
   db.exec("PRAGMA cell_size_check = ON");
