@@ -6,7 +6,7 @@
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import { ApplyError, type Commit, type Declaration } from "../sdk/kind.ts";
-import { VaultError } from "../sdk/errors.ts";
+import { isVaultError, VaultError } from "../sdk/errors.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
 import { follow } from "./aftermath.ts";
 import { buildGeneration, type CurrentRecord, type Generation, policyOf } from "./generation.ts";
@@ -147,7 +147,11 @@ export class Ledger {
       ...after.ops,
       { key: currentKey, value: { ...record }, expect: this.#version },
     ];
-    const versions = await root.write(ops);
+    const versions = await root.write(ops).catch(async (error: unknown) => {
+      // Only a write whose end was unclear can have moved `current` under the one writer: what storage says is live.
+      if (isVaultError(error, "conflict")) await this.open();
+      throw error;
+    });
     this.#version = versions.at(-1) ?? "absent";
     this.#pages = pages;
     mounts.adopt(states);

@@ -40,17 +40,21 @@ const createPath = "auth/token/create";
 
 export const deniedError = (): VaultError => new VaultError("unauthenticated", ["permission denied", "invalid token"]);
 
+/** The token_* fields that a mapping has now; null where it is not there any more. */
+function mappingSpec(generation: Generation, mapping: NonNullable<TokenEntry["mapping"]>): TokenSpec | null {
+  const mounted = generation.mounts.byAccessor(mapping.accessor);
+  if (mounted === null || mounted.mount === null) return null;
+  const declaration = generation.table.get(mapping.kind, mounted.mount, mapping.name);
+  return declaration === null ? null : (declaration.spec as unknown as TokenSpec);
+}
+
 /** Policies that a mapping gives now, sorted; null where the mapping is not there any more. */
 export function mappedPolicies(
   generation: Generation,
   mapping: NonNullable<TokenEntry["mapping"]>,
 ): readonly string[] | null {
-  const mounted = generation.mounts.byAccessor(mapping.accessor);
-  if (mounted === null || mounted.mount === null) return null;
-  const declaration = generation.table.get(mapping.kind, mounted.mount, mapping.name);
-  if (declaration === null) return null;
-  const spec = declaration.spec as unknown as TokenSpec;
-  return grantedPolicies(spec);
+  const spec = mappingSpec(generation, mapping);
+  return spec === null ? null : grantedPolicies(spec);
 }
 
 export function grantedPolicies(spec: TokenSpec): readonly string[] {
@@ -130,7 +134,7 @@ export class Sessions {
       generation,
       entity,
       acl: this.#options.acls.merge(known, entity === null ? null : bindings(entity)),
-      bound: boundOf(entry, parent),
+      bound: boundOf(entry, generation, parent),
       expiresAt: ends.length === 0 ? 0 : Math.min(...ends),
       root: tokenPolicies.includes("root"),
       principal: {
@@ -172,12 +176,18 @@ function ownPolicies(entry: TokenEntry, generation: Generation, parent: Session 
   return entry.policies.filter((name) => parent.principal.policies.includes(name));
 }
 
-function boundOf(entry: TokenEntry, parent: Session | null): Session["bound"] {
-  const above = parent?.bound ?? null;
-  if (entry.bound_cidrs.length === 0) return above;
-  const own = compileCidrs(entry.bound_cidrs);
-  if (own === null) throw deniedError();
-  return above === null ? own : (address) => own(address) && above(address);
+/** Every range that binds it: its own, its mapping's as it is now, and its parent's. */
+function boundOf(entry: TokenEntry, generation: Generation, parent: Session | null): Session["bound"] {
+  const mapped = entry.mapping === null ? null : mappingSpec(generation, entry.mapping);
+  const tests = [entry.bound_cidrs, mapped?.token_bound_cidrs ?? []]
+    .filter((ranges) => ranges.length > 0)
+    .map((ranges) => {
+      const test = compileCidrs(ranges);
+      if (test === null) throw deniedError();
+      return test;
+    });
+  if (parent?.bound) tests.push(parent.bound);
+  return tests.length === 0 ? null : (address) => tests.every((test) => test(address));
 }
 
 /** Whether a token may make children with policies that it does not have itself. */

@@ -122,8 +122,10 @@ export class Vault implements Door {
       if (this.initialized) throw new VaultError("invalid", "Vault is already initialized");
       const { seal, log } = this.#options;
       const rootKey = randomBytes(rootKeyBytes);
+      let unused: readonly Uint8Array[] = [];
       try {
         const wrapped = await seal.wrap(rootKey, options);
+        unused = wrapped.shares;
         await this.#wipeUnfinished();
         const record = { format: 1 as const, cluster_id: randomUUID(), seal: wrapped.stored };
         await this.#writeRecord({ ...record, pending: true });
@@ -132,9 +134,10 @@ export class Vault implements Door {
         const rootToken = await this.#firstToken();
         await this.#writeRecord({ ...record, pending: false });
         log.info("vault initialised", { shares: options.shares, threshold: options.threshold });
+        unused = [];
         return { shares: wrapped.shares, rootToken };
       } finally {
-        zero(rootKey);
+        zero(rootKey, ...unused);
         this.#barrier.seal();
       }
     });

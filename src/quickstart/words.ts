@@ -34,7 +34,7 @@ Writ runs at ${place.address}. In another terminal:
   cd -
 
   # Where Git and the vault stand, and who did what
-  npm exec -- node src/main.ts status
+  npm run -s writ status
   git --git-dir=${typed(place.audit)} log --all --stat
 
 Any client of the Vault API works with VAULT_ADDR and VAULT_TOKEN (vault kv get secret/payments/db). Ctrl-C stops.

@@ -284,6 +284,19 @@ describe("live tokens", () => {
     );
   });
 
+  it("narrows the addresses of a mapping for tokens that exist already", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/auth/userpass", { type: "userpass" });
+    await h.ask("update", "auth/userpass/users/eve", { password: "correct horse", token_policies: "reader" });
+    const login = await h.ask("update", "auth/userpass/login/eve", { password: "correct horse" }, null);
+    const token = login.auth?.client_token ?? "";
+    await h.ask("read", "secret/data/app/one", {}, token);
+    await h.ask("update", "auth/userpass/users/eve", { token_bound_cidrs: "10.0.0.0/8" });
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, token))).toMatch(/^unauthenticated/);
+    await h.ask("update", "auth/userpass/users/eve", { token_bound_cidrs: "127.0.0.0/8" });
+    await h.ask("read", "secret/data/app/one", {}, token);
+  });
+
   it("one person is one entity, whatever the case and the spaces", async () => {
     const h = await prepared();
     await users(h, ["one"]);

@@ -5,7 +5,7 @@ import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
 import { coreHandler } from "../call.ts";
-import type { Session } from "../session.ts";
+import { deniedError, type Session } from "../session.ts";
 
 const pathFields = {
   path: field.strings("The paths"),
@@ -44,7 +44,11 @@ export const capabilityRoutes: readonly Route[] = [
         summary: "What a token may at paths",
         mutates: false,
         fields: { ...pathFields, token: field.string("The token", { required: true, secret: true }) },
-        run: async (call) => answer(await call.core.sessions.load(call.data.token, call.generation), call.data),
+        run: async (call) => {
+          const session = await call.core.sessions.load(call.data.token, call.generation);
+          if (session.expiresAt !== 0 && call.request.time >= session.expiresAt) throw deniedError();
+          return answer(session, call.data);
+        },
       }),
     },
   },
