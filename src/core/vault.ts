@@ -7,6 +7,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { zero } from "../lib/bytes.ts";
 import type { Clock } from "../lib/clock.ts";
+import { systemTimer } from "../lib/flight.ts";
 import type { Logger } from "../lib/log.ts";
 import { Mutex } from "../lib/mutex.ts";
 import type { AuditDevice, AuditPlugin, Head } from "../sdk/audit.ts";
@@ -17,9 +18,11 @@ import type { Seal } from "../sdk/seal.ts";
 import type { StorageBackend } from "../sdk/storage.ts";
 import { Barrier } from "./barrier/barrier.ts";
 import { Broker } from "./broker.ts";
+import { within } from "./broker/trail.ts";
 import { Core } from "./core.ts";
 import type { Door, Health, SealStatus } from "./door.ts";
 import { handle } from "./handle.ts";
+import { SealRecords } from "./sealRecords.ts";
 
 export interface AuditEntry {
   readonly plugin: AuditPlugin;
@@ -48,15 +51,6 @@ export interface VaultOptions {
   readonly onSealed?: () => void;
 }
 
-interface SealRecord {
-  readonly format: 1;
-  /** True until the shares were handed over: what is stored then is no vault yet. */
-  readonly pending: boolean;
-  readonly cluster_id: string;
-  readonly seal: Readonly<Record<string, unknown>>;
-}
-
-const sealKey = "core/seal";
 const drainMs = 5_000;
 const closeMs = 2_000;
 const rootKeyBytes = 32;
@@ -65,8 +59,7 @@ export class Vault implements Door {
   readonly #options: VaultOptions;
   readonly #barrier: Barrier;
   readonly #lock = new Mutex();
-  #record: SealRecord | null = null;
-  #recordVersion = 0;
+  readonly #records: SealRecords;
   #core: Core | null = null;
   #sealing: Promise<void> | null = null;
   #inFlight = 0;
@@ -74,39 +67,18 @@ export class Vault implements Door {
 
   private constructor(options: VaultOptions) {
     this.#options = options;
+    this.#records = new SealRecords(options.storage, options.log);
     this.#barrier = new Barrier({ storage: options.storage, log: options.log });
   }
 
   static async open(options: VaultOptions): Promise<Vault> {
     const vault = new Vault(options);
-    await vault.#readRecord();
+    await vault.#records.load();
     return vault;
   }
 
-  async #readRecord(): Promise<void> {
-    const stored = await this.#options.storage.get(sealKey);
-    if (stored === null) return;
-    const record = JSON.parse(Buffer.from(stored.value).toString("utf8")) as SealRecord;
-    if (record.format !== 1) {
-      throw new VaultError(
-        "storage",
-        `storage has format ${String(record.format)}, which this version does not know; run a newer one`,
-      );
-    }
-    this.#record = record;
-    this.#recordVersion = stored.version;
-  }
-
-  async #writeRecord(record: SealRecord): Promise<void> {
-    const version = this.#recordVersion + 1;
-    const value = Buffer.from(JSON.stringify(record));
-    await this.#options.storage.write([{ key: sealKey, value, version, expect: this.#recordVersion || "absent" }]);
-    this.#record = record;
-    this.#recordVersion = version;
-  }
-
   get initialized(): boolean {
-    return this.#record !== null && !this.#record.pending;
+    return this.#records.current !== null && !this.#records.current.pending;
   }
 
   /** Null while sealed. */
@@ -126,13 +98,13 @@ export class Vault implements Door {
       try {
         const wrapped = await seal.wrap(rootKey, options);
         unused = wrapped.shares;
-        await this.#wipeUnfinished();
+        await this.#records.wipeUnfinished();
         const record = { format: 1 as const, cluster_id: randomUUID(), seal: wrapped.stored };
-        await this.#writeRecord({ ...record, pending: true });
+        await this.#records.save({ ...record, pending: true });
         await this.#barrier.initialize(rootKey);
         await this.#barrier.unseal(rootKey);
         const rootToken = await this.#firstToken();
-        await this.#writeRecord({ ...record, pending: false });
+        await this.#records.save({ ...record, pending: false });
         log.info("vault initialised", { shares: options.shares, threshold: options.threshold });
         unused = [];
         return { shares: wrapped.shares, rootToken };
@@ -141,28 +113,6 @@ export class Vault implements Door {
         this.#barrier.seal();
       }
     });
-  }
-
-  /** What an initialisation left that was cut off before its shares were handed over. Nobody can open it. */
-  async #wipeUnfinished(): Promise<void> {
-    const { storage, log } = this.#options;
-    const names = await storage.list("");
-    if (this.#record === null) {
-      if (names.length === 0) return;
-      throw new VaultError(
-        "storage",
-        "storage holds entries but no seal record: restore the record, or start with an empty storage",
-      );
-    }
-    log.warn("removing what an unfinished initialisation left");
-    const wipe = async (prefix: string): Promise<void> => {
-      for (const name of await storage.list(prefix)) {
-        const key = `${prefix}${name}`;
-        if (name.endsWith("/")) await wipe(key);
-        else if (key !== sealKey) await storage.write([{ key, value: null, version: 0 }]);
-      }
-    };
-    await wipe("");
   }
 
   async #firstToken(): Promise<string> {
@@ -192,7 +142,7 @@ export class Vault implements Door {
 
   unseal(share: Uint8Array | null, options: { readonly reset: boolean }): Promise<SealStatus> {
     return this.#lock.run("life", async () => {
-      const record = this.#record;
+      const record = this.#records.current;
       // Until the seal takes it over.
       let own = share;
       try {
@@ -259,7 +209,7 @@ export class Vault implements Door {
       maxLeaseTtl,
       version,
       clusterName,
-      clusterId: this.#record?.cluster_id ?? "",
+      clusterId: this.#records.current?.cluster_id ?? "",
       audit: audit.map(({ plugin, name, required }) => ({ name, required, type: plugin.type })),
       seal: () => this.seal(),
     });
@@ -291,7 +241,8 @@ export class Vault implements Door {
     this.#core = null;
     await core.close();
     // The last entries and the head are written while there are keys, but a stuck device does not hold up the seal.
-    await inTime(
+    await within(
+      systemTimer,
       closeMs,
       core.broker.event("seal").then(() => core.broker.close()),
     ).catch((error: unknown) => {
@@ -319,7 +270,7 @@ export class Vault implements Door {
   }
 
   sealStatus(): SealStatus {
-    const record = this.#record;
+    const record = this.#records.current;
     const { seal, storage, version, clusterName } = this.#options;
     const progress = record === null ? null : seal.progress(record.seal);
     const sealed = this.core === null;
@@ -352,7 +303,7 @@ export class Vault implements Door {
       replication_dr_mode: sealed ? "unknown" : "disabled",
       server_time_utc: Math.floor(clock.now() / 1000),
       version,
-      ...(!sealed && { cluster_name: clusterName, cluster_id: this.#record?.cluster_id ?? "" }),
+      ...(!sealed && { cluster_name: clusterName, cluster_id: this.#records.current?.cluster_id ?? "" }),
     };
   }
 
@@ -363,16 +314,5 @@ export class Vault implements Door {
   /** What happens with time; called about once a second. */
   async tick(): Promise<void> {
     await this.core?.tick();
-  }
-}
-
-async function inTime(ms: number, work: Promise<void>): Promise<void> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error("it took too long")), ms);
-  work.catch(() => {});
-  try {
-    await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

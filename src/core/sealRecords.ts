@@ -1,0 +1,70 @@
+// The one record that stands in storage outside the barrier: how the vault is sealed. With it a store is a vault, without
+// it, it is none.
+// Must hold: the record is written as pending before anything else and as final after everything else, so that an
+// initialisation that was cut off can be told from a vault; nothing is ever removed that somebody may hold shares of.
+
+import type { Logger } from "../lib/log.ts";
+import { VaultError } from "../sdk/errors.ts";
+import type { StorageBackend } from "../sdk/storage.ts";
+
+export interface SealRecord {
+  readonly format: 1;
+  /** True until the shares were handed over: what is stored then is no vault yet. */
+  readonly pending: boolean;
+  readonly cluster_id: string;
+  readonly seal: Readonly<Record<string, unknown>>;
+}
+
+const sealKey = "core/seal";
+
+export class SealRecords {
+  readonly #storage: StorageBackend;
+  readonly #log: Logger;
+  #version = 0;
+  /** Null where there is none. */
+  current: SealRecord | null = null;
+
+  constructor(storage: StorageBackend, log: Logger) {
+    this.#storage = storage;
+    this.#log = log;
+  }
+
+  async load(): Promise<void> {
+    const stored = await this.#storage.get(sealKey);
+    if (stored === null) return;
+    const record = JSON.parse(Buffer.from(stored.value).toString("utf8")) as SealRecord;
+    if (record.format !== 1) {
+      const found = `storage has format ${String(record.format)}, which this version does not know`;
+      throw new VaultError("storage", `${found}; run a newer one`);
+    }
+    this.current = record;
+    this.#version = stored.version;
+  }
+
+  async save(record: SealRecord): Promise<void> {
+    const version = this.#version + 1;
+    const value = Buffer.from(JSON.stringify(record));
+    await this.#storage.write([{ key: sealKey, value, version, expect: this.#version || "absent" }]);
+    this.current = record;
+    this.#version = version;
+  }
+
+  /** Removes what an initialisation left that was cut off before its shares were handed over: nobody can open it. */
+  async wipeUnfinished(): Promise<void> {
+    const names = await this.#storage.list("");
+    if (this.current === null) {
+      if (names.length === 0) return;
+      const found = "storage holds entries but no seal record";
+      throw new VaultError("storage", `${found}: restore the record, or start with an empty storage`);
+    }
+    this.#log.warn("removing what an unfinished initialisation left");
+    const wipe = async (prefix: string): Promise<void> => {
+      for (const name of await this.#storage.list(prefix)) {
+        const key = `${prefix}${name}`;
+        if (name.endsWith("/")) await wipe(key);
+        else if (key !== sealKey) await this.#storage.write([{ key, value: null, version: 0 }]);
+      }
+    };
+    await wipe("");
+  }
+}
