@@ -48,7 +48,7 @@ export class Hasher {
       return this.#json(value, 0);
     } catch (error) {
       if (error !== tooMuch) throw error;
-      return `"${this.hash(JSON.stringify(value))}"`;
+      return `"${this.hash(textOf(value))}"`;
     }
   }
 
@@ -89,6 +89,16 @@ export class Hasher {
     }
     const size = blockSize + this.#inner.write(text, blockSize);
     return (this.#views[size] ??= this.#inner.subarray(0, size));
+  }
+}
+
+/** JSON, but for what is nested deeper than the stack. */
+function textOf(value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof RangeError) return "nested too deeply";
+    throw error;
   }
 }
 
