@@ -191,6 +191,8 @@ describe("views", () => {
       { a: bytes("") },
     ];
     for (const value of bad) await expect(view.write([{ key: "k", value }])).rejects.toEqual(code("internal"));
+    const garbling = view.write([{ key: "k", value: { a: [{ "\\": 1 }] } }]);
+    await expect(garbling).rejects.toEqual(code("invalid"));
     for (const key of ["core/keyring", "core/versions"]) {
       await expect(barrier.view("").write([{ key, value: null }])).rejects.toEqual(code("internal"));
       await expect(barrier.view("core/").get(key.slice(5))).rejects.toEqual(code("internal"));

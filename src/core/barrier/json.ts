@@ -30,6 +30,8 @@ export function freezePlain(value: unknown): void {
   } else {
     const prototype: unknown = Object.getPrototypeOf(value);
     if (prototype !== Object.prototype && prototype !== null) throw wrong("an object of a class");
+    // Parsed back, it would make JSON.parse of current Node versions misread names of other objects (see api/body.ts).
+    if (Object.hasOwn(value, "\\")) throw new VaultError("invalid", "a field's name must not be a backslash alone");
     for (const member of Object.values(value)) freezePlain(member);
   }
   Object.freeze(value);

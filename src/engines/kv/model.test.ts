@@ -52,7 +52,8 @@ function push(secret: ModelSecret, data: unknown): void {
 }
 
 const path = fc.constantFrom(...paths);
-const value = fc.jsonValue({ maxDepth: 2 });
+// A name that is a backslash alone is refused by the barrier.
+const value = fc.jsonValue({ maxDepth: 2 }).filter((json) => !JSON.stringify(json).includes(String.raw`"\\":`));
 const body = fc.dictionary(fc.constantFrom("x", "y", "__proto__"), value, { noNullPrototype: true });
 const cas = fc.option(fc.nat(4));
 const numbers = fc.array(fc.integer({ min: 0, max: 6 }), { minLength: 1, maxLength: 3 });
