@@ -12,6 +12,7 @@ import { Agent, request } from "node:http";
 import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { environmentOf } from "../../.ci/tools.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
 const goals = { "kv-read": 0.35, "kv-write": 0.1 };
@@ -173,7 +174,7 @@ function load(folder, { port, token, pid }, label, only) {
     execFile(
       process.execPath,
       [...args, "--label", label, "--only", only, "--budget", budget],
-      { cwd: folder, timeout: 120_000 },
+      { cwd: folder, timeout: 120_000, env: { ...process.env, ...wrk } },
       (error, stdout) => (error ? fail(error) : done(JSON.parse(stdout.trim().split("\n").at(-1)))),
     );
   });
@@ -217,6 +218,8 @@ if (loadFolder === undefined) {
   console.error("BENCH SKIPPED: no load client; name a folder with load.mjs by WRIT_BENCH");
   process.exit(77);
 }
+// With the slower client that stands in for it, a bare server's rate is the client's.
+const wrk = environmentOf("wrk");
 console.log(`node ${process.version}, ${cpus().length} × ${cpus()[0]?.model ?? "unknown CPU"}`);
 const folder = await mkdtemp(join(tmpdir(), "writ-bench-"));
 const late = setTimeout(() => {

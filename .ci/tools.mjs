@@ -1,0 +1,66 @@
+// `npm run tools`: programs of Debian that the longer proofs run beside the vault (a load client, `age`, `strace`), unpacked
+// into .cache/debian and never installed. Where they cannot be had, what needs one skips, and says so.
+
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { delimiter, join, resolve } from "node:path";
+
+const cache = resolve(import.meta.dirname, "../.cache/debian");
+
+/** Packages by command: its own, and libraries that a plain Debian lacks. Others come from the system. */
+const packages = {
+  age: ["age"],
+  strace: ["strace", "libunwind8"],
+  wrk: ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"],
+};
+
+const run = (command, args, cwd) =>
+  spawnSync(command, args, { cwd, stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" });
+
+/** Where the unpacked programs and libraries are, by command. */
+function places(name) {
+  const root = join(cache, name);
+  const triplets = existsSync(join(root, "usr/lib")) ? readdirSync(join(root, "usr/lib")) : [];
+  return { bin: join(root, "usr/bin"), lib: triplets.map((each) => join(root, "usr/lib", each)).join(delimiter) };
+}
+
+const works = (name) => existsSync(join(places(name).bin, name));
+
+function unpack(name) {
+  const draft = join(cache, `${name}.draft`);
+  rmSync(draft, { recursive: true, force: true });
+  mkdirSync(join(draft, "debs"), { recursive: true });
+  const got = run("apt-get", ["download", ...packages[name]], join(draft, "debs"));
+  if (got.status !== 0)
+    return `apt-get download: ${(got.stderr ?? got.error?.message ?? "").trim().split("\n").at(-1)}`;
+  for (const file of readdirSync(join(draft, "debs"))) {
+    const done = run("dpkg", ["-x", join(draft, "debs", file), draft]);
+    if (done.status !== 0) return `dpkg -x ${file}: ${done.stderr.trim()}`;
+  }
+  rmSync(join(draft, "debs"), { recursive: true });
+  rmSync(join(cache, name), { recursive: true, force: true });
+  renameSync(draft, join(cache, name));
+  return works(name) ? null : "the package has no such command";
+}
+
+/** The environment in which a command of the table is found; null, with the reason on standard error, where it is not to
+ *  be had. `CI` makes that a failure elsewhere: a test that skips fails there. */
+export function environmentOf(name) {
+  if (!works(name)) {
+    let fault = unpack(name);
+    // A new machine has no lists of packages yet.
+    if (fault !== null && run("apt-get", ["update"]).status === 0) fault = unpack(name);
+    if (fault !== null) {
+      console.error(`${name} is not to be had (${fault}): what needs it is skipped`);
+      return null;
+    }
+  }
+  const { bin, lib } = places(name);
+  const before = (first, rest) => (rest ? `${first}${delimiter}${rest}` : first);
+  return { PATH: before(bin, process.env.PATH), LD_LIBRARY_PATH: before(lib, process.env.LD_LIBRARY_PATH) };
+}
+
+if (process.argv[1] === import.meta.filename) {
+  const lost = Object.keys(packages).filter((name) => environmentOf(name) === null);
+  if (lost.length > 0) process.exitCode = 1;
+}
