@@ -129,6 +129,35 @@ describe("status", () => {
     expect(out).toContain("Pending     seed UserpassUser alice, since t: no such secret");
   });
 
+  test("shows each audit device: how far it is, its alarms, and the key that verifies it", async () => {
+    const facts = {
+      alarm: "the remote has foreign commits\u0007",
+      error: "null",
+      lag: "3",
+      publicKey: "ssh-ed25519 AAAA",
+    };
+    replies["sys/audit"] = {
+      status: 200,
+      body: {
+        data: {
+          "log/": { type: "file", options: { head: "12", state: "behind", required: "false" } },
+          "git/": { type: "git", options: { head: "12", state: "ok", required: "true", ...facts } },
+        },
+      },
+    };
+    const { code, out } = await command(["status"], { env: { VAULT_TOKEN: "t" } });
+    expect(code).toBe(0);
+    expect(out).toContain("Audit       log (file): behind, 12 lines\n");
+    expect(out).toContain(
+      "Audit       git (git, required): ok, 12 lines, 3 not committed yet\n" +
+        "  ALARM: the remote has foreign commits?\n" +
+        "  signs as ssh-ed25519 AAAA\n",
+    );
+    expect(out).not.toContain("failed");
+    replies["sys/audit"] = { status: 403, body: { errors: [] } };
+    expect((await command(["status"], { env: { VAULT_TOKEN: "t" } })).out).toContain("may not read sys/audit");
+  });
+
   test.each([
     [403, "may not read sys/gitops/status"],
     [404, "not configured"],

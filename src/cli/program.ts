@@ -31,7 +31,7 @@ function servers(program: Command, io: Io, run: Run): void {
 function clients(program: Command, io: Io, run: Run): void {
   program
     .command("status")
-    .description("Shows where the vault and its Git repository stand; exit code 2 where it is sealed")
+    .description("Shows where the vault, its Git repository and its audit stand; exit code 2 where it is sealed")
     .option("--json", "prints the answers as they are", false)
     .action((options: { json: boolean }) =>
       run(

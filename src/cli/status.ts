@@ -1,6 +1,6 @@
-// `writ status`, `writ sync`: where Git and the vault stand.
+// `writ status`, `writ sync`: where Git, the audit and the vault stand.
 
-import { type Client, CommandError } from "./client.ts";
+import { type Answer, type Client, CommandError } from "./client.ts";
 import type { Io } from "./io.ts";
 
 interface CommitView {
@@ -86,16 +86,51 @@ function lines(status: GitStatus): readonly string[] {
   return found.map(plain);
 }
 
-const bare = (body: Readonly<Record<string, unknown>> | null): GitStatus => (body?.["data"] ?? body) as GitStatus;
+/** The answer of sys/audit, as far as it is printed: options are texts, null is "null". */
+export type AuditStatus = Readonly<
+  Record<string, { readonly type: string; readonly options: Readonly<Record<string, string>> }>
+>;
+
+/** A fact about a device each: where it stands, what is wrong, and the key that `writ audit verify --key` takes. */
+function auditLines(devices: AuditStatus): readonly string[] {
+  const found = Object.entries(devices).flatMap(([name, { type, options }]) => {
+    const known = (fact: string): readonly [string] | readonly [] => {
+      const text = options[fact];
+      return text === undefined || text === "null" ? [] : [text];
+    };
+    const required = options["required"] === "true" ? ", required" : "";
+    const lag = known("lag").map((lines) => `, ${lines} not committed yet`);
+    return [
+      `Audit       ${name.replace(/\/$/, "")} (${type}${required}): ${options["state"] ?? "?"}, ${options["head"] ?? "?"} lines${lag.join("")}`,
+      ...known("alarm").map((text) => `  ALARM: ${text}`),
+      ...known("error").map((text) => `  failed: ${text}`),
+      ...known("publicKey").map((text) => `  signs as ${text}`),
+    ];
+  });
+  return found.length === 0 ? ["Audit       no device is configured"] : found.map(plain);
+}
+
+/** Reading an area of sys/ is up to the token. */
+function shown(answer: Answer | null, path: string, what: string, of: (body: Answer["body"]) => readonly string[]) {
+  const label = what.padEnd(12);
+  if (answer === null) return [`${label}not shown without a token: set VAULT_TOKEN`];
+  if (answer.status === 403) return [`${label}not shown: the token may not read ${path}`];
+  if (answer.status === 404) return [`${label}not configured`];
+  return of(answer.body);
+}
+
+const dataOf = (body: Answer["body"]): unknown => body?.["data"] ?? body;
 
 /** Exit code 0 where the vault serves, 2 where it is sealed or not initialised. */
 export async function status(client: Client, io: Io, options: { readonly json: boolean }): Promise<number> {
   const seal = (await client.call("GET", "sys/seal-status")).body ?? {};
   const sealed = seal["sealed"] !== false;
-  const git =
-    sealed || client.token === null ? null : await client.call("GET", "sys/gitops/status", undefined, [403, 404]);
+  const ask = (path: string): Promise<Answer | null> =>
+    sealed || client.token === null ? Promise.resolve(null) : client.call("GET", path, undefined, [403, 404]);
+  const [git, audit] = await Promise.all([ask("sys/gitops/status"), ask("sys/audit")]);
   if (options.json) {
-    io.out(JSON.stringify({ seal, gitops: git?.status === 200 ? bare(git.body) : null }, null, 2));
+    const data = (answer: Answer | null): unknown => (answer?.status === 200 ? dataOf(answer.body) : null);
+    io.out(JSON.stringify({ seal, gitops: data(git), audit: data(audit) }, null, 2));
     return sealed ? 2 : 0;
   }
   const state =
@@ -107,10 +142,9 @@ export async function status(client: Client, io: Io, options: { readonly json: b
   io.out(`Vault       ${plain(client.address)} ${state}`);
   io.out(plain(`Version     ${String(seal["version"])}, storage ${String(seal["storage_type"])}`));
   if (sealed) return 2;
-  if (git === null) io.out("Git         not shown without a token: set VAULT_TOKEN");
-  else if (git.status === 403) io.out("Git         not shown: the token may not read sys/gitops/status");
-  else if (git.status === 404) io.out("Git         not configured");
-  else for (const line of lines(bare(git.body))) io.out(line);
+  for (const line of shown(git, "sys/gitops/status", "Git", (body) => lines(dataOf(body) as GitStatus))) io.out(line);
+  for (const line of shown(audit, "sys/audit", "Audit", (body) => auditLines(dataOf(body) as AuditStatus)))
+    io.out(line);
   return 0;
 }
 
@@ -130,7 +164,7 @@ export async function sync(client: Client, io: Io, options: SyncOptions): Promis
     ...(options.allowDeletions !== undefined && { allow_deletions: options.allowDeletions }),
     ...(options.allowRewind !== undefined && { allow_rewind: options.allowRewind }),
   });
-  const result = bare(body);
+  const result = dataOf(body) as GitStatus;
   for (const line of lines(result)) io.out(line);
   if (code === 202) io.err("writ: the run is not over yet; see writ status");
   return result.in_sync ? 0 : 1;

@@ -31,9 +31,6 @@ export interface CoreOptions {
   /** Seconds. */
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
-  readonly version: string;
-  readonly clusterName: string;
-  readonly clusterId: string;
   /** Audit devices as configured, for sys/audit. */
   readonly audit: readonly { readonly name: string; readonly type: string; readonly required: boolean }[];
   /** Starts sealing: no request is taken from now on. Resolves when keys are gone. */

@@ -18,7 +18,7 @@ export const mountFields = {
     {
       default_lease_ttl: field.duration("TTL where a mapping names none; the server's where 0", { default: 0 }),
       max_lease_ttl: field.duration("The longest TTL at this mount; the server's where 0", { default: 0 }),
-      listing_visibility: field.string("Whether sys/internal/ui/mounts shows it to everybody", {
+      listing_visibility: field.string("Kept as it is sent and shown again; what is listed follows from the token", {
         enum: ["", "hidden", "unauth"],
         default: "",
       }),

@@ -197,7 +197,7 @@ export class Vault implements Door {
   }
 
   #newCore(broker: Broker): Core {
-    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, version, clusterName, audit } = this.#options;
+    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, audit } = this.#options;
     return new Core({
       barrier: this.#barrier,
       broker,
@@ -207,9 +207,6 @@ export class Vault implements Door {
       log,
       defaultLeaseTtl,
       maxLeaseTtl,
-      version,
-      clusterName,
-      clusterId: this.#records.current?.cluster_id ?? "",
       audit: audit.map(({ plugin, name, required }) => ({ name, required, type: plugin.type })),
       seal: () => this.seal(),
     });

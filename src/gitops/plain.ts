@@ -97,6 +97,8 @@ export class Conversion {
   #keyFault(value: unknown, name: string, twice: boolean): string | null {
     if (twice) return `${printableKey(name)} stands twice in one map; remove one`;
     if (name === "<<") return "merge keys (<<) are not used here; write the fields out";
+    // JSON.parse of current Node versions garbles other names once it has read such a one (src/api/body.ts).
+    if (name === "\\") return "a key must not be a backslash alone";
     if (forbiddenKeys.has(name)) return `${printableKey(name)} is not allowed`;
     if (typeof value !== "string") return "a key must be text: put it in quotes";
     if (/[\p{Cc}\p{Cs}]/u.test(name)) return "a key holds a control character";

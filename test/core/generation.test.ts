@@ -1,17 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { ApplyError } from "../../src/sdk/kind.ts";
-import { declare, harness, refusal, setOf } from "./harness.ts";
+import { declare, harness, mountOf, refusal, setOf, userOf } from "./harness.ts";
 
 const engine = (name: string, path = name, more: Record<string, unknown> = {}) =>
-  declare("SecretEngine", name, {
-    path,
-    type: "kv",
-    description: "",
-    options: { version: "2" },
-    config: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" },
-    on_remove: "retain",
-    ...more,
-  });
+  mountOf("SecretEngine", name, "kv", { path, options: { version: "2" }, ...more });
 const policy = (name: string, path: string) => declare("Policy", name, { rules: [{ path, capabilities: ["read"] }] });
 
 async function problemsOf(promise: Promise<unknown>): Promise<string> {
@@ -136,28 +128,8 @@ describe("generations", () => {
   });
 
   it("seeds a secret once, only from where config opens it", async () => {
-    const user = declare(
-      "UserpassUser",
-      "ada",
-      {
-        token_policies: ["p"],
-        token_ttl: 0,
-        token_max_ttl: 0,
-        token_explicit_max_ttl: 0,
-        token_period: 0,
-        token_num_uses: 0,
-        token_no_default_policy: false,
-        token_bound_cidrs: [],
-      },
-      { mount: "userpass", secrets: { password: { path: "secret/data/seed/ada", key: "password" } } },
-    );
-    const auth = declare("AuthMethod", "userpass", {
-      type: "userpass",
-      description: "",
-      options: {},
-      config: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" },
-      on_remove: "retain",
-    });
+    const user = userOf("ada", ["p"], { secrets: { password: { path: "secret/data/seed/ada", key: "password" } } });
+    const auth = mountOf("AuthMethod", "userpass", "userpass");
     const h = await harness();
     await h.target.apply(setOf("f1", engine("secret"), auth, user, policy("p", "x")), []);
     await h.vault.core?.tasks.run();

@@ -165,6 +165,35 @@ export function declare(
   };
 }
 
+const untuned = { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" };
+
+/** A mount as its document's schema would fill it in. */
+export const mountOf = (
+  kind: "SecretEngine" | "AuthMethod",
+  name: string,
+  type: string,
+  more: Record<string, unknown> = {},
+): Declaration =>
+  declare(kind, name, { type, description: "", options: {}, config: untuned, on_remove: "retain", ...more });
+
+/** A login at auth/userpass/, likewise. */
+export const userOf = (name: string, policies: readonly string[], more: Partial<Declaration> = {}): Declaration =>
+  declare(
+    "UserpassUser",
+    name,
+    {
+      token_policies: policies,
+      token_ttl: 0,
+      token_max_ttl: 0,
+      token_explicit_max_ttl: 0,
+      token_period: 0,
+      token_num_uses: 0,
+      token_no_default_policy: false,
+      token_bound_cidrs: [],
+    },
+    { mount: "userpass", ...more },
+  );
+
 export const setOf = (id: string, ...declarations: Declaration[]): CommitSet => ({
   commit: commitOf(id),
   declarations,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { declare, harness, refusal, setOf } from "./harness.ts";
+import { declare, harness, mountOf, refusal, setOf, userOf } from "./harness.ts";
 
 const reader = 'path "secret/data/app/*" { capabilities = ["read"] }';
 
@@ -216,34 +216,10 @@ describe("live tokens", () => {
     h.target.apply(
       setOf(
         policies.join("") || "none",
-        declare("AuthMethod", "userpass", {
-          type: "userpass",
-          description: "",
-          options: {},
-          config: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" },
-          on_remove: "retain",
-        }),
+        mountOf("AuthMethod", "userpass", "userpass"),
         declare("Policy", "one", { rules: [{ path: "secret/data/app/one", capabilities: ["read"] }] }),
         declare("Policy", "two", { rules: [{ path: "secret/data/app/two", capabilities: ["read"] }] }),
-        ...(policies.length === 0
-          ? []
-          : [
-              declare(
-                "UserpassUser",
-                "ada",
-                {
-                  token_policies: policies,
-                  token_ttl: 0,
-                  token_max_ttl: 0,
-                  token_explicit_max_ttl: 0,
-                  token_period: 0,
-                  token_num_uses: 0,
-                  token_no_default_policy: false,
-                  token_bound_cidrs: [],
-                },
-                { mount: "userpass" },
-              ),
-            ]),
+        ...(policies.length === 0 ? [] : [userOf("ada", policies)]),
       ),
       [],
     );

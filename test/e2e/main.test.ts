@@ -218,6 +218,7 @@ test("an invalid commit changes nothing, and status says where", async () => {
     return stdout.includes("e2e.yaml:7:") ? stdout : null;
   });
   expect(told).toContain("State       invalid");
+  expect(told).toMatch(/^Audit +git \(git\): ok, \d+ lines, \d+ not committed yet\n {2}signs as ssh-ed25519 AAAA/m);
   expect((await probe(nextPath())).status).toBe(403);
   await git(work, "revert", "--no-edit", "HEAD");
   await push();

@@ -50,7 +50,7 @@ const tuneFields = {
   default_lease_ttl: field.duration("TTL where a mapping names none"),
   max_lease_ttl: field.duration("The longest TTL here"),
   description: field.string("What it is for"),
-  listing_visibility: field.string("hidden or unauth", { enum: ["", "hidden", "unauth"] }),
+  listing_visibility: field.string("Kept and shown; hides and opens nothing", { enum: ["", "hidden", "unauth"] }),
   options: field.map("Options of the plugin"),
 } as const;
 
