@@ -10,7 +10,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { storageConformance } from "../../../test/conformance/storage.ts";
 import { silent } from "../../lib/log.ts";
 import type { Op } from "../../sdk/storage.ts";
-import { SqliteStorage } from "./backend.ts";
+import { ThreadStorage } from "../../sdk/thread/backend.ts";
 import { plugin } from "./index.ts";
 
 storageConformance(
@@ -166,7 +166,7 @@ describe("processes", () => {
        });`,
       { eval: true },
     );
-    const store = new SqliteStorage(worker, silent);
+    const store = new ThreadStorage("sqlite", worker, silent);
     const lost = Promise.withResolvers<void>();
     await store.lead(() => lost.resolve());
     await expect(store.get("a")).rejects.toEqual(code("storage"));

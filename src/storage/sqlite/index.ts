@@ -2,36 +2,42 @@
 // Must hold: one process at a time has the database; what `write` resolved survives a kill and a power cut.
 // Known gap: the lock is a lock of the operating system; on a network file system that fakes locks it protects nothing.
 
-import { extname } from "node:path";
-import { Worker } from "node:worker_threads";
+import { extname, join } from "node:path";
 import type { Logger } from "../../lib/log.ts";
-import { VaultError } from "../../sdk/errors.ts";
 import { field, parse } from "../../sdk/fields.ts";
+import { createFile, openFolder, ownFile, syncFolder } from "../../sdk/folder.ts";
 import type { StorageBackend, StoragePlugin } from "../../sdk/storage.ts";
-import { SqliteStorage } from "./backend.ts";
-import { prepareFolder } from "./folder.ts";
-import type { Greeting } from "./wire.ts";
+import { openThread } from "../../sdk/thread/backend.ts";
 
 const fields = {
   path: field.string("Folder of the database; made with mode 0700 where it is missing", { required: true }),
 } as const;
 
+export interface Opening {
+  /** The database file. */
+  readonly file: string;
+  /** Where the holder of the lock writes its process id. */
+  readonly pidFile: string;
+}
+
+/** Throws VaultError `storage` saying what to change. */
+function prepareFolder(path: string): Opening {
+  const folder = openFolder(path);
+  const file = join(folder, "writ.db");
+  const pidFile = join(folder, "writ.pid");
+  // SQLite gives its WAL the mode of the database.
+  for (const each of [`${file}-wal`, `${file}-shm`, pidFile]) ownFile(each);
+  if (!ownFile(file)) createFile(file);
+  syncFolder(folder);
+  return { file, pidFile };
+}
+
 /** Throws VaultError `conflict` naming the process that has the database, `storage` where it does not open. */
 async function open(settings: Readonly<Record<string, unknown>>, log: Logger): Promise<StorageBackend> {
   const { values } = parse(fields, settings);
-  const opening = prepareFolder(values.path);
   // This file is index.ts in development and index.js as published; so is its neighbour.
   const url = new URL(`worker${extname(new URL(import.meta.url).pathname)}`, import.meta.url);
-  // Neither flags (--eval's among them) nor environment of this process are the thread's business.
-  const worker = new Worker(url, { workerData: opening, env: {}, execArgv: [], name: "sqlite" });
-  const greeting = await new Promise<Greeting>((resolve, reject) => {
-    worker.once("message", resolve);
-    worker.once("error", reject);
-  });
-  worker.removeAllListeners("error");
-  if (greeting.ready) return new SqliteStorage(worker, log);
-  await worker.terminate();
-  throw new VaultError(greeting.holder ? "conflict" : "storage", `storage: ${greeting.text}`);
+  return openThread("sqlite", url, prepareFolder(values.path), log);
 }
 
 export const plugin: StoragePlugin = {

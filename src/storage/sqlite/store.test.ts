@@ -4,7 +4,8 @@
 import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
 import type { Op } from "../../sdk/storage.ts";
-import { NotWritten, prepare, Store, StoreLost, type Database } from "./store.ts";
+import { NotWritten, StoreLost } from "../../sdk/thread/store.ts";
+import { prepare, Store, type Database } from "./store.ts";
 
 const put = (key: string, version = 1, size = 10): Op => ({ key, value: new Uint8Array(size), version });
 const ioErrorFsync = 1034;

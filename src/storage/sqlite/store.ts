@@ -1,25 +1,13 @@
 // The database, on its own thread: synchronous calls, many writes in one transaction and one sync.
-// Must hold: `commit` returns only after the sync; a write whose expectation fails leaves no trace and does not disturb
-// its neighbours; where SQLite reports an error, the writes of the batch are known not to have landed, or the store is
-// lost and refuses everything: a failed fsync may have dropped the pages, so that asking again proves nothing.
+// Must hold: where SQLite reports an error, the writes of the batch are known not to have landed, or the store is lost and
+// refuses everything.
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Op, Stored } from "../../sdk/storage.ts";
+import { NotWritten, type Outcome, StoreLost, type ThreadStore } from "../../sdk/thread/store.ts";
 
 /** What the store needs of node:sqlite. */
 export type Database = Pick<DatabaseSync, "exec" | "prepare" | "isTransaction" | "close">;
-export type Outcome = "done" | "conflict";
-
-/** Nothing was written and later calls may work. */
-export class NotWritten extends Error {
-  override readonly name = "NotWritten";
-}
-
-/** The outcome is unknown, or the medium can no longer be trusted. Every later call throws the same. */
-export class StoreLost extends Error {
-  override readonly name = "StoreLost";
-}
-
 const schema = 1;
 const busy = 5;
 const full = 13;
@@ -66,7 +54,7 @@ export function prepare(db: Database): void {
   db.exec("COMMIT");
 }
 
-export class Store {
+export class Store implements ThreadStore {
   readonly #db: Database;
   readonly #get: StatementSync;
   readonly #version: StatementSync;

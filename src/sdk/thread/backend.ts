@@ -1,12 +1,13 @@
-// The main thread's side: calls of one turn of the event loop travel to the database's thread in one message.
-// Must hold: every call is answered once; when the thread is gone or the database lost, all calls fail and leadership ends.
+// The main thread's side of a store that has a thread of its own: calls of one turn of the event loop travel there in one
+// message.
+// Must hold: every call is answered once; when the thread is gone or the store lost, all calls fail and leadership ends.
 
-import type { Worker } from "node:worker_threads";
+import { Worker } from "node:worker_threads";
 import type { Logger } from "../../lib/log.ts";
-import { VaultError } from "../../sdk/errors.ts";
-import { checkKey, checkOps, checkPrefix, conflict } from "../../sdk/keys.ts";
-import type { Leadership, Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
-import { Reader, Writer, type Frame } from "./wire.ts";
+import { VaultError } from "../errors.ts";
+import { checkKey, checkOps, checkPrefix, conflict } from "../keys.ts";
+import type { Leadership, Op, Page, StorageBackend, Stored } from "../storage.ts";
+import { type Greeting, Reader, Writer, type Frame } from "./wire.ts";
 
 interface Waiting {
   resolve(value: unknown): void;
@@ -15,8 +16,8 @@ interface Waiting {
 
 const failed = (text: string): VaultError => new VaultError("storage", `storage: ${text}`);
 
-export class SqliteStorage implements StorageBackend {
-  readonly type = "sqlite";
+export class ThreadStorage implements StorageBackend {
+  readonly type: string;
   readonly atomic = true;
   readonly maxValue = 32 * 1024 * 1024;
   readonly #worker: Worker;
@@ -32,14 +33,15 @@ export class SqliteStorage implements StorageBackend {
   #onLost: (() => void) | null = null;
 
   /** `worker` has said that it is ready. */
-  constructor(worker: Worker, log: Logger) {
+  constructor(type: string, worker: Worker, log: Logger) {
+    this.type = type;
     this.#worker = worker;
     this.#log = log;
     worker.on("message", (frame: Frame) => this.#receive(frame));
-    worker.on("error", (error: Error) => this.#end(failed("the database's thread crashed; restart"), error.message));
+    worker.on("error", (error: Error) => this.#end(failed("the storage thread crashed; restart"), error.message));
     this.#exited = new Promise((resolve) => {
       worker.once("exit", () => {
-        this.#end(failed(this.#closing === null ? "the database's thread ended; restart" : "closed"));
+        this.#end(failed(this.#closing === null ? "the storage thread ended; restart" : "closed"));
         resolve();
       });
     });
@@ -98,7 +100,7 @@ export class SqliteStorage implements StorageBackend {
   async #close(): Promise<void> {
     this.#onLost = null;
     if (this.#ended === null) await this.#call("close", () => {}, true).catch(() => {});
-    // A thread that is lost still has the file open.
+    // A thread that is lost still has its files open.
     else await this.#worker.terminate();
     await this.#exited;
   }
@@ -148,7 +150,7 @@ export class SqliteStorage implements StorageBackend {
       const error = failed(reply.text());
       waiting?.reject(error);
       this.#end(error);
-    } else this.#end(failed("the database's thread sent what nobody understands; restart"));
+    } else this.#end(failed("the storage thread sent what nobody understands; restart"));
   }
 
   #end(error: VaultError, cause?: string): void {
@@ -161,4 +163,18 @@ export class SqliteStorage implements StorageBackend {
     this.#onLost = null;
     onLost?.();
   }
+}
+
+/** Starts the thread. Throws VaultError `conflict` where another process has the store, `storage` where it does not open. */
+export async function openThread(type: string, url: URL, data: unknown, log: Logger): Promise<StorageBackend> {
+  // Neither flags (--eval's among them) nor environment of this process are the thread's business.
+  const worker = new Worker(url, { workerData: data, env: {}, execArgv: [], name: type });
+  const greeting = await new Promise<Greeting>((resolve, reject) => {
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
+  worker.removeAllListeners("error");
+  if (greeting.ready) return new ThreadStorage(type, worker, log);
+  await worker.terminate();
+  throw new VaultError(greeting.held ? "conflict" : "storage", `storage: ${greeting.text}`);
 }

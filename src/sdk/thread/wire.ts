@@ -1,4 +1,4 @@
-// What the main thread and the database's thread send each other: flat arrays of cells, and all values of a batch in one
+// What the main thread and a store's thread send each other: flat arrays of cells, and all values of a batch in one
 // buffer that changes hands. Structured clone pays for each object and each array buffer, little for cells.
 // A call is: id, kind, then
 //   get:   key
@@ -20,14 +20,7 @@ export interface Frame {
 /** What the thread says first. */
 export type Greeting =
   | { readonly ready: true }
-  | { readonly ready: false; readonly holder: boolean; readonly text: string };
-
-export interface Opening {
-  /** The database file. */
-  readonly file: string;
-  /** Where the holder of the lock writes its process id. */
-  readonly pidFile: string;
-}
+  | { readonly ready: false; readonly held: boolean; readonly text: string };
 
 /** Reads a frame from its beginning. */
 export class Reader {

@@ -1,20 +1,24 @@
-// The folder of a database: only its owner may look into it, whatever the umask.
-// Must hold: a file of the database is never opened and closed here once it exists, since that would drop SQLite's lock on
-// it if this process holds one (POSIX locks belong to the process, not to the descriptor).
+// The folder of an embedded store: only its owner may look into it, whatever the umask.
+// Must hold: a file is never opened and closed here once it exists, since that would drop SQLite's lock on it if this
+// process holds one (POSIX locks belong to the process, not to the descriptor).
 
 import { chmodSync, closeSync, fchmodSync, fsyncSync, lstatSync, mkdirSync, openSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { VaultError } from "../../sdk/errors.ts";
-import type { Opening } from "./wire.ts";
+import { dirname, resolve } from "node:path";
+import { VaultError } from "./errors.ts";
 
 const refuse = (text: string): VaultError => new VaultError("storage", `storage: ${text}`);
-const codeOf = (error: unknown): unknown =>
+
+export const codeOf = (error: unknown): unknown =>
   typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
 
-function sync(folder: string): void {
+/** Makes the names in a folder durable. */
+export function syncFolder(folder: string): void {
   const fd = openSync(folder, "r");
-  fsyncSync(fd);
-  closeSync(fd);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function checkFolder(folder: string): void {
@@ -27,8 +31,8 @@ function checkFolder(folder: string): void {
   if ((stat.mode & 0o077) !== 0) throw refuse(`${folder} is open to other users: chmod 700 it`);
 }
 
-/** Existing files are held to 0600; SQLite gives its WAL the mode of the database. */
-function checkFile(file: string): boolean {
+/** Holds a file to 0600 if it exists, and refuses what is no regular file. Whether it exists. */
+export function ownFile(file: string): boolean {
   try {
     if (!lstatSync(file).isFile()) throw refuse(`${file} is no regular file`);
     chmodSync(file, 0o600);
@@ -39,7 +43,8 @@ function checkFile(file: string): boolean {
   }
 }
 
-function createFile(file: string): void {
+/** An empty file for the owner alone; one that exists is left as it is. */
+export function createFile(file: string): void {
   try {
     const fd = openSync(file, "wx", 0o600);
     fchmodSync(fd, 0o600);
@@ -50,17 +55,14 @@ function createFile(file: string): void {
   }
 }
 
-/** Makes folder and file where they are missing. Throws VaultError `storage` saying what to change. */
-export function prepareFolder(path: string): Opening {
+/** Makes the folder where it is missing, and its absolute path. Throws VaultError `storage` saying what to change. */
+export function openFolder(path: string): string {
   const folder = resolve(path);
   const made = mkdirSync(folder, { recursive: true, mode: 0o700 });
-  if (made !== undefined) chmodSync(folder, 0o700);
+  if (made !== undefined) {
+    chmodSync(folder, 0o700);
+    syncFolder(dirname(folder));
+  }
   checkFolder(folder);
-  const file = join(folder, "writ.db");
-  const pidFile = join(folder, "writ.pid");
-  for (const each of [`${file}-wal`, `${file}-shm`, pidFile]) checkFile(each);
-  if (!checkFile(file)) createFile(file);
-  sync(folder);
-  if (made !== undefined) sync(dirname(folder));
-  return { file, pidFile };
+  return folder;
 }
