@@ -12,6 +12,7 @@ import type { Broker } from "./broker.ts";
 import { chores } from "./chores.ts";
 import type { Generation } from "./generation.ts";
 import { Logins } from "./identity.ts";
+import { Keys } from "./keys.ts";
 import { Leases } from "./leases.ts";
 import { Ledger } from "./ledger.ts";
 import { Mounts, type SystemMount } from "./mounts.ts";
@@ -49,6 +50,7 @@ export class Core {
   readonly logins: Logins;
   readonly mounts: Mounts;
   readonly tasks: Tasks;
+  readonly keys: Keys;
   readonly ledger: Ledger;
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
@@ -67,6 +69,7 @@ export class Core {
     this.maxLeaseTtl = options.maxLeaseTtl;
     this.root = barrier.view("");
     const identityKey = barrier.mac("identity");
+    this.keys = new Keys({ barrier, broker: options.broker, view: this.root.sub("keys/"), clock, log });
     this.tasks = new Tasks(
       this.root.sub("task/"),
       chores(() => this),
@@ -112,6 +115,7 @@ export class Core {
   async open(): Promise<void> {
     await this.mounts.open(this.#system);
     await this.ledger.open();
+    await this.keys.open();
     void this.tasks.run().catch(() => {});
   }
 
@@ -119,6 +123,7 @@ export class Core {
   async tick(): Promise<void> {
     if (this.closed) return;
     await this.leases.tick();
+    await this.keys.tick();
     if (this.tasks.failing) await this.tasks.run();
   }
 
@@ -150,6 +155,7 @@ export class Core {
   async close(): Promise<void> {
     this.closed = true;
     await this.tasks.close();
+    await this.keys.close();
     this.sessions.clear();
     this.#generation = null;
   }

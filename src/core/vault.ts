@@ -68,7 +68,7 @@ export class Vault implements Door {
   private constructor(options: VaultOptions) {
     this.#options = options;
     this.#records = new SealRecords(options.storage, options.log);
-    this.#barrier = new Barrier({ storage: options.storage, log: options.log });
+    this.#barrier = new Barrier({ storage: options.storage, log: options.log, clock: options.clock });
   }
 
   static async open(options: VaultOptions): Promise<Vault> {

@@ -73,13 +73,24 @@ function hmac(key: Uint8Array, data: Uint8Array): Buffer {
   return mac;
 }
 
+const oneByte = Buffer.from([1]);
+
+/** HKDF-SHA-256 (RFC 5869), one block. `salt` has at most 64 bytes; empty is none. Leaves no copy of `key`, which
+ *  node:crypto's own keeps in a key object until that is collected. */
+export function hkdf(key: Uint8Array, salt: Uint8Array, info: string): Buffer {
+  const extracted = hmac(salt, key);
+  const out = hmac(extracted, Buffer.concat([Buffer.from(info), oneByte]));
+  zero(extracted);
+  return out;
+}
+
 /** Unpadded and canonical, or null. */
-function fromBase64(text: string): Buffer | null {
+export function fromBase64(text: string): Buffer | null {
   const bytes = Buffer.from(text, "base64");
   return toBase64(bytes) === text ? bytes : null;
 }
 
-const toBase64 = (bytes: Buffer): string => bytes.toString("base64").slice(0, Math.ceil((bytes.length * 4) / 3));
+export const toBase64 = (bytes: Buffer): string => bytes.toString("base64").slice(0, Math.ceil((bytes.length * 4) / 3));
 
 /** Reads lines of ASCII; a last line without a newline is none. */
 function lines(file: Uint8Array): () => string {
@@ -229,16 +240,34 @@ export function stanzaKey(name: string, key: Uint8Array): StanzaKey {
  *  it would be, is done once for all files (RFC 5869 sections 2.3 and 3.3: the input is a uniform key already). */
 const wrappingKey = (key: StanzaKey, salt: Buffer): Buffer =>
   keyed(key.extracted, Buffer.concat([Buffer.from(`${key.name} `, "latin1"), salt, oneByte]));
-const oneByte = Buffer.from([1]);
 
 /** A whole age file in memory of its own. */
 export function encryptFile(key: StanzaKey, plaintext: Uint8Array): Buffer {
   const fileKey = randomBuffer(fileKeySize);
   const salt = randomBuffer(saltSize);
   const wrapping = wrappingKey(key, salt);
+  const stanza = `-> ${key.name} ${toBase64(salt)}\n${wrapFileKey(wrapping, fileKey)}\n`;
+  const file = composeFile(fileKey, stanza, plaintext);
+  zero(fileKey, wrapping);
+  return file;
+}
+
+/** The body of a stanza, in base64. `wrapping` is used for this one file key. */
+function wrapFileKey(wrapping: Uint8Array, fileKey: Uint8Array): string {
   const body = Buffer.alloc(fileKeySize + tagSize);
   sealChunk(wrapping, zeroNonce, fileKey, body, 0);
-  const covered = Buffer.from(`${intro}-> ${key.name} ${toBase64(salt)}\n${toBase64(body)}\n---`, "latin1");
+  return toBase64(body);
+}
+
+/** Null where `wrapping` does not open it. */
+export function unwrapFileKey(wrapping: Uint8Array, body: Buffer): Buffer | null {
+  if (body.length !== fileKeySize + tagSize) throw new AgeError("header");
+  return openChunk(wrapping, zeroNonce, body);
+}
+
+/** `stanzas` are whole lines. */
+function composeFile(fileKey: Uint8Array, stanzas: string, plaintext: Uint8Array): Buffer {
+  const covered = Buffer.from(`${intro}${stanzas}---`, "latin1");
   const mac = ` ${toBase64(macOf(fileKey, covered))}\n`;
   const nonce = randomBuffer(nonceSize);
   const stream = payloadKey(fileKey, nonce);
@@ -252,8 +281,22 @@ export function encryptFile(key: StanzaKey, plaintext: Uint8Array): Buffer {
     const chunk = plaintext.subarray(index * chunkSize, (index + 1) * chunkSize);
     at = sealChunk(stream, chunkNonce(index, index === chunks - 1), chunk, file, at);
   }
-  zero(fileKey, wrapping, stream);
+  zero(stream);
   return file;
+}
+
+/** A whole age file with one stanza. `wrap` gives the stanza's arguments and a key that wraps this one file key. */
+export function encryptWith(
+  wrap: () => { readonly args: readonly string[]; readonly wrapping: Uint8Array },
+  plaintext: Uint8Array,
+): Buffer {
+  const fileKey = randomBuffer(fileKeySize);
+  const { args, wrapping } = wrap();
+  try {
+    return composeFile(fileKey, `-> ${args.join(" ")}\n${wrapFileKey(wrapping, fileKey)}\n`, plaintext);
+  } finally {
+    zero(fileKey, wrapping);
+  }
 }
 
 /** `find` gives the key for a stanza's name. The file must have one stanza and no more. Throws AgeError. */
@@ -266,7 +309,7 @@ export function decryptFile(find: (name: string) => StanzaKey | null, file: Uint
   const key = find(stanza.args.slice(0, -1).join(" "));
   if (key === null) throw new AgeError("match");
   const wrapping = wrappingKey(key, salt);
-  const fileKey = openChunk(wrapping, zeroNonce, stanza.body);
+  const fileKey = unwrapFileKey(wrapping, stanza.body);
   zero(wrapping);
   if (fileKey === null) throw new AgeError("match");
   try {

@@ -10,9 +10,9 @@ import { encryptBound } from "../../lib/bound.ts";
 import type { Logger } from "../../lib/log.ts";
 import { Mutex } from "../../lib/mutex.ts";
 import { VaultError } from "../../sdk/errors.ts";
-import type { Page, StorageBackend } from "../../sdk/storage.ts";
+import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
-import { createKeyring, keyringKey, openKeyring } from "./keyring.ts";
+import { addTerm, changeRoot, createKeyring, type Keyring, keyringKey, openKeyring } from "./keyring.ts";
 import { copyOf, sealed, Session } from "./session.ts";
 import { firstMark, markOp, versionsKey } from "./versions.ts";
 
@@ -56,8 +56,8 @@ export class Barrier {
   initialize(rootKey: Uint8Array): Promise<void> {
     return this.#life.run("life", async () => {
       if (await this.initialized()) throw new VaultError("invalid", "Vault is already initialized");
-      const file = await createKeyring(rootKey, keyringVersion, this.#clock.now());
-      const { active } = await openKeyring(rootKey, keyringVersion, file);
+      const file = createKeyring(rootKey, keyringVersion, this.#clock.now());
+      const { active } = openKeyring(rootKey, keyringVersion, file);
       const seal = (version: number): Uint8Array => encryptBound(active.stanza, versionsKey, version, Buffer.alloc(0));
       // The mark first: a store that is not atomic and stops in between is one without a keyring, and begins anew. Its
       // mark is then of a key that nobody has.
@@ -77,13 +77,39 @@ export class Barrier {
       const seals = this.#seals;
       const stored = await this.#storage.get(keyringKey);
       if (stored === null) throw new VaultError("uninitialized", "Vault is not initialized");
-      const keyring = await openKeyring(rootKey, stored.version, stored.value).catch((error: unknown) => {
-        this.#log.security("the keyring did not open: a wrong key, or a keyring that was changed");
-        throw error;
-      });
+      const keyring = this.#openKeyring(rootKey, stored);
       if (seals !== this.#seals) throw sealed();
       this.#session = new Session(this.#storage, this.#log, keyring, this.#cacheBytes);
     });
+  }
+
+  #openKeyring(rootKey: Uint8Array, stored: Stored): Keyring {
+    try {
+      return openKeyring(rootKey, stored.version, stored.value);
+    } catch (error) {
+      this.#log.security("the keyring did not open: a wrong key, or a keyring that was changed");
+      throw error;
+    }
+  }
+
+  /** A new term, active once it is durable; what is under older terms stays readable. */
+  rotate(): Promise<void> {
+    return this.#life.run("life", () =>
+      this.#open().replaceKeyring((before, version) => addTerm(before, version, this.#clock.now())),
+    );
+  }
+
+  /** Puts the same keys under another root key, which stays the caller's to wipe. `before` lands in the same write, in
+   *  front of the keyring. */
+  changeRoot(rootKey: Uint8Array, before: readonly Op[]): Promise<void> {
+    return this.#life.run("life", () =>
+      this.#open().replaceKeyring((keyring, version) => changeRoot(keyring, version, rootKey), before),
+    );
+  }
+
+  /** The active term, and how many entries were encrypted in it since the last unseal or rotation. */
+  get term(): { readonly id: number; readonly created: number; readonly encryptions: number } {
+    return this.#open().term;
   }
 
   /** Drops keys and caches at once. */

@@ -1,13 +1,14 @@
 // The keys of a vault: one 32-byte key a term, which wraps the file keys of what is written in that term, and one secret
 // that outlives all terms. Stored as an age file to an X25519 recipient derived from the root key.
 // Must hold: the recipient may become public. Whoever knows it can write a file that decrypts, so the content carries an
-// HMAC under a second key derived from the root key, and the version of its entry.
-// Known gap: X25519 alone, so a recorded keyring falls with X25519; age-encryption works on copies that nobody wipes.
+// HMAC under a second key derived from the root key, and the version of its entry. An open keyring holds that second key
+// and the recipient: enough to write its successor, and not enough to open what is stored. The root key is not kept.
+// Known gap: X25519 alone, so a recorded keyring falls with X25519.
 
-import { createHmac, createSecretKey, hkdfSync, webcrypto, type KeyObject } from "node:crypto";
-import { Decrypter, Encrypter, identityToRecipient } from "age-encryption";
-import { stanzaKey, type StanzaKey } from "../../lib/age.ts";
+import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
+import { AgeError, hkdf, stanzaKey, type StanzaKey } from "../../lib/age.ts";
 import { equalBytes, randomBuffer, zero } from "../../lib/bytes.ts";
+import { decryptX25519, encryptToX25519, x25519Identity, type X25519Identity } from "../../lib/x25519.ts";
 import { VaultError } from "../../sdk/errors.ts";
 
 export const keyringKey = "core/keyring";
@@ -21,12 +22,26 @@ export interface Term {
   readonly stanza: StanzaKey;
 }
 
-export interface Keyring {
+/** What the root key is needed for, without the root key. */
+interface Writer {
+  readonly recipient: Uint8Array;
+  readonly authentication: KeyObject;
+}
+
+export interface Keyring extends Writer {
+  /** Of the entry that holds it. */
+  readonly version: number;
   /** By the name in the stanza. */
   readonly terms: ReadonlyMap<string, Term>;
   readonly active: Term;
   /** Of which everything that must not change with a term is derived. */
   readonly secret: KeyObject;
+}
+
+/** A keyring and the age file that holds it. */
+export interface WrittenKeyring {
+  readonly file: Uint8Array;
+  readonly keyring: Keyring;
 }
 
 /** The stanza's name for a term: `writ-keyring 1`. */
@@ -35,32 +50,31 @@ export const stanzaName = (term: number): string => `writ-keyring ${term}`;
 const magic = Buffer.from("writ keyring 1\n");
 const macSize = 32;
 const termSize = 4 + 8 + keySize;
-// RFC 8410: the DER in front of the 32 bytes of an X25519 private key.
-const x25519Prefix = Buffer.from("302e020100300506032b656e04220420", "hex");
-
-const derive = (rootKey: Uint8Array, purpose: string): Buffer =>
-  Buffer.from(hkdfSync("sha256", rootKey, Buffer.alloc(0), `writ keyring ${purpose} 1`, keySize));
+const mostTerms = 0xffff;
 
 function checkRoot(rootKey: Uint8Array): void {
   if (rootKey.length !== keySize) throw new VaultError("invalid", `the root key must have ${keySize} bytes`);
 }
 
-async function identityOf(rootKey: Uint8Array): Promise<webcrypto.CryptoKey> {
-  const scalar = derive(rootKey, "identity");
-  const der = Buffer.concat([x25519Prefix, scalar]);
+function derive<T>(rootKey: Uint8Array, purpose: string, use: (key: Buffer) => T): T {
+  checkRoot(rootKey);
+  const key = hkdf(rootKey, Buffer.alloc(0), `writ keyring ${purpose} 1`);
   try {
-    return await webcrypto.subtle.importKey("pkcs8", der, { name: "X25519" }, false, ["deriveBits"]);
+    return use(key);
   } finally {
-    zero(scalar, der);
+    zero(key);
   }
 }
 
-function macOf(rootKey: Uint8Array, content: Uint8Array): Buffer {
-  const key = derive(rootKey, "authentication");
-  const mac = createHmac("sha256", key).update(content).digest();
-  zero(key);
-  return mac;
-}
+const identityOf = (rootKey: Uint8Array): X25519Identity => derive(rootKey, "identity", x25519Identity);
+
+const writerOf = (rootKey: Uint8Array, { recipient }: X25519Identity): Writer => ({
+  recipient,
+  authentication: derive(rootKey, "authentication", createSecretKey),
+});
+
+const macOf = ({ authentication }: Writer, content: Uint8Array): Buffer =>
+  createHmac("sha256", authentication).update(content).digest();
 
 /** A keyring in raw bytes, which the caller wipes. */
 export interface KeyringBytes {
@@ -72,7 +86,7 @@ export interface KeyringBytes {
 
 /** magic, version (8), active term (4), number of terms (2), terms: id (4), created in ms (8), key (32); secret (32);
  *  HMAC-SHA-256 of all that (32). Numbers are big-endian. */
-function compose(rootKey: Uint8Array, version: number, { active, terms, secret }: KeyringBytes): Buffer {
+function compose(writer: Writer, version: number, { active, terms, secret }: KeyringBytes): Buffer {
   const content = Buffer.alloc(magic.length + 14 + terms.length * termSize + keySize + macSize);
   let at = magic.copy(content);
   at = content.writeBigUInt64BE(BigInt(version), at);
@@ -86,39 +100,71 @@ function compose(rootKey: Uint8Array, version: number, { active, terms, secret }
   }
   content.set(secret, at);
   at += keySize;
-  macOf(rootKey, content.subarray(0, at)).copy(content, at);
+  macOf(writer, content.subarray(0, at)).copy(content, at);
   return content;
 }
 
-/** The age file of a keyring. `version` is that of its entry. */
-export async function encryptKeyring(rootKey: Uint8Array, version: number, keys: KeyringBytes): Promise<Uint8Array> {
-  checkRoot(rootKey);
-  const encrypter = new Encrypter();
-  encrypter.addRecipient(await identityToRecipient(await identityOf(rootKey)));
-  const content = compose(rootKey, version, keys);
+function encrypt(writer: Writer, version: number, keys: KeyringBytes): Buffer {
+  const content = compose(writer, version, keys);
   try {
-    return await encrypter.encrypt(content);
+    return encryptToX25519(writer.recipient, content);
   } finally {
     zero(content);
   }
 }
 
+/** The age file of a keyring. `version` is that of its entry. */
+export const encryptKeyring = (rootKey: Uint8Array, version: number, keys: KeyringBytes): Uint8Array =>
+  encrypt(writerOf(rootKey, identityOf(rootKey)), version, keys);
+
 /** The age file of a new keyring with one term. `created` in milliseconds since 1970. */
-export async function createKeyring(rootKey: Uint8Array, version: number, created: number): Promise<Uint8Array> {
+export function createKeyring(rootKey: Uint8Array, version: number, created: number): Uint8Array {
   const [key, secret] = [randomBuffer(keySize), randomBuffer(keySize)];
   try {
-    return await encryptKeyring(rootKey, version, { active: 1, terms: [{ id: 1, created, key }], secret });
+    return encryptKeyring(rootKey, version, { active: 1, terms: [{ id: 1, created, key }], secret });
   } finally {
     zero(key, secret);
   }
 }
 
-/** Null where `content` was not made with this root key for this version. */
-function read(rootKey: Uint8Array, version: number, content: Buffer): Keyring | null {
+const termOf = (id: number, created: number, key: Uint8Array): Term => ({
+  id,
+  created,
+  key: createSecretKey(key),
+  stanza: stanzaKey(stanzaName(id), key),
+});
+
+function write(keyring: Keyring): WrittenKeyring {
+  const { version, terms, active, secret } = keyring;
+  const raw = Array.from(terms.values(), ({ id, created, key }) => ({ id, created, key: key.export() }));
+  const bytes: KeyringBytes = { active: active.id, terms: raw, secret: secret.export() };
+  try {
+    return { keyring, file: encrypt(keyring, version, bytes) };
+  } finally {
+    zero(bytes.secret, ...raw.map(({ key }) => key));
+  }
+}
+
+/** The same keys and a new active term, to be stored as `version`. */
+export function addTerm(before: Keyring, version: number, created: number): WrittenKeyring {
+  const id = Math.max(...Array.from(before.terms.values(), (term) => term.id)) + 1;
+  if (before.terms.size >= mostTerms) throw new VaultError("invalid", `a keyring holds at most ${mostTerms} terms`);
+  const key = randomBuffer(keySize);
+  const active = termOf(id, created, key);
+  zero(key);
+  return write({ ...before, version, terms: new Map([...before.terms, [stanzaName(id), active]]), active });
+}
+
+/** The same keys under another root key, to be stored as `version`. */
+export const changeRoot = (before: Keyring, version: number, rootKey: Uint8Array): WrittenKeyring =>
+  write({ ...before, version, ...writerOf(rootKey, identityOf(rootKey)) });
+
+/** Null where `content` was not made by this writer for this version. */
+function read(writer: Writer, version: number, content: Buffer): Keyring | null {
   const least = magic.length + 14 + termSize + keySize + macSize;
   if (content.length < least || (content.length - least) % termSize !== 0) return null;
   const end = content.length - macSize;
-  if (!equalBytes(macOf(rootKey, content.subarray(0, end)), content.subarray(end))) return null;
+  if (!equalBytes(macOf(writer, content.subarray(0, end)), content.subarray(end))) return null;
   // From here on the content is what this vault wrote.
   let at = magic.length;
   if (!magic.equals(content.subarray(0, at)) || content.readBigUInt64BE(at) !== BigInt(version)) return null;
@@ -129,27 +175,27 @@ function read(rootKey: Uint8Array, version: number, content: Buffer): Keyring | 
   const terms = new Map<string, Term>();
   for (let each = 0; each < count; each++, at += termSize) {
     const id = content.readUInt32BE(at);
-    const key = content.subarray(at + 12, at + termSize);
     const created = Number(content.readBigUInt64BE(at + 4));
-    terms.set(stanzaName(id), { id, created, key: createSecretKey(key), stanza: stanzaKey(stanzaName(id), key) });
+    terms.set(stanzaName(id), termOf(id, created, content.subarray(at + 12, at + termSize)));
   }
   const term = terms.get(stanzaName(active));
-  return term === undefined ? null : { terms, active: term, secret: createSecretKey(content.subarray(at, end)) };
+  if (term === undefined) return null;
+  return { ...writer, version, terms, active: term, secret: createSecretKey(content.subarray(at, end)) };
 }
 
 /** Throws VaultError `invalid` where the root key does not open it, or where it was forged: the two look alike. */
-export async function openKeyring(rootKey: Uint8Array, version: number, file: Uint8Array): Promise<Keyring> {
-  checkRoot(rootKey);
+export function openKeyring(rootKey: Uint8Array, version: number, file: Uint8Array): Keyring {
   const refused = new VaultError("invalid", "the key does not open this vault, or its keyring is damaged");
-  const decrypter = new Decrypter();
-  decrypter.addIdentity(await identityOf(rootKey));
-  const content = await decrypter.decrypt(file).then(
-    (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
-    () => null,
-  );
-  if (content === null) throw refused;
+  const identity = identityOf(rootKey);
+  let content: Buffer;
   try {
-    const keyring = read(rootKey, version, content);
+    content = decryptX25519(identity, file);
+  } catch (error) {
+    if (error instanceof AgeError) throw refused;
+    throw error;
+  }
+  try {
+    const keyring = read(writerOf(rootKey, identity), version, content);
     if (keyring === null) throw refused;
     return keyring;
   } finally {

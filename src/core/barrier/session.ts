@@ -16,7 +16,7 @@ import { checkKey } from "../../sdk/keys.ts";
 import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { deepFreeze, freezePlain } from "./json.ts";
-import { keyringKey, type Keyring } from "./keyring.ts";
+import { keyringKey, type Keyring, type WrittenKeyring } from "./keyring.ts";
 import { Versions, versionsKey } from "./versions.ts";
 
 /** One decrypted entry. */
@@ -60,6 +60,7 @@ export class Session {
   readonly #macs = new Map<string, KeyObject>();
   readonly #find = (name: string): StanzaKey | null => this.#keyring?.terms.get(name)?.stanza ?? null;
   #keyring: Keyring | null;
+  #encryptions = 0;
 
   constructor(storage: StorageBackend, log: Logger, keyring: Keyring, cacheBytes: number) {
     this.#storage = storage;
@@ -174,6 +175,7 @@ export class Session {
       const version = first + at;
       const bytes = texts[at] ?? null;
       const value = bytes === null ? null : encryptBound(key, op.key, version, bytes);
+      if (bytes !== null) this.#encryptions += 1;
       return op.expect === undefined
         ? { key: op.key, value, version }
         : { key: op.key, value, version, expect: op.expect };
@@ -209,6 +211,32 @@ export class Session {
     this.#reads.delete(key);
     if (entry === null || writing.mixed || this.#keyring === null) this.#cache.delete(key);
     else this.#cache.set(key, entry, weigh(key, entry));
+  }
+
+  /** The active term, and how many entries were encrypted in it since this session or the term began. */
+  get term(): { readonly id: number; readonly created: number; readonly encryptions: number } {
+    const { id, created } = this.#keys().active;
+    return { id, created, encryptions: this.#encryptions };
+  }
+
+  /** Writes what `make` makes of the keyring, and goes on with it once it is durable: until then, and where it fails,
+   *  everything stays as it was. `before` lands in the same write, in front of the keyring. */
+  async replaceKeyring(
+    make: (before: Keyring, version: number) => WrittenKeyring,
+    before: readonly Op[] = [],
+  ): Promise<void> {
+    this.#keys();
+    const version = this.#versions.take(1) ?? (await this.#versions.reserve(1));
+    const current = this.#keys();
+    const { file, keyring } = make(current, version);
+    const op: Op = { key: keyringKey, value: file, version, expect: current.version };
+    await this.#storage.write([...before, op]).catch(async (error: unknown) => {
+      // A write that landed although it failed is told by its version, which no other write has.
+      if ((await this.#storage.get(keyringKey))?.version !== version) throw error;
+    });
+    this.#keys();
+    this.#keyring = keyring;
+    if (keyring.active.id !== current.active.id) this.#encryptions = 0;
   }
 
   async list(prefix: string, page?: Page): Promise<string[]> {

@@ -9,6 +9,7 @@ import { capabilityRoutes } from "./capabilities.ts";
 import { internalRoutes } from "./internal.ts";
 import { authRoutes, mountRoutes } from "./mounts.ts";
 import { policyRoutes } from "./policies.ts";
+import { rotateRoutes } from "./rotate.ts";
 import { sealRoutes } from "./seal.ts";
 
 export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
@@ -19,6 +20,7 @@ export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
       description: "system endpoints used for control, policy and debugging",
       routes: [
         ...sealRoutes,
+        ...rotateRoutes,
         ...mountRoutes,
         ...authRoutes,
         ...policyRoutes,
