@@ -4,15 +4,13 @@
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { type MessagePort, parentPort, receiveMessageOnPort } from "node:worker_threads";
 import type { Op } from "../storage.ts";
-import { NotWritten, StoreHeld, StoreLost, type ThreadStore } from "./store.ts";
+import { NotWritten, reasonOf, StoreHeld, StoreLost, type ThreadStore } from "./store.ts";
 import { Reader, Writer, type Frame, type Greeting } from "./wire.ts";
 
 interface Write {
   readonly id: number;
   readonly ops: readonly Op[];
 }
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : "unknown error");
 
 function operations(call: Reader): Op[] {
   return Array.from({ length: call.number() }, () => {
@@ -28,7 +26,7 @@ function operations(call: Reader): Op[] {
 const failure = (error: unknown): readonly ["lost" | "failed", string] => {
   if (error instanceof StoreLost) return ["lost", error.message];
   if (error instanceof NotWritten) return ["failed", error.message];
-  return ["failed", `the store could not be read: ${textOf(error)}`];
+  return ["failed", `the store could not be read: ${reasonOf(error)}`];
 };
 
 /** Reads are answered before the batch's writes are synced; a caller that waited for its write sees it. */
@@ -142,7 +140,7 @@ export function serve(pidFile: string, open: () => ThreadStore): void {
     chmodSync(pidFile, 0o600);
   } catch (error) {
     const held = error instanceof StoreHeld;
-    const text = held ? `in use by ${holder(pidFile)}` : `the store does not open: ${textOf(error)}`;
+    const text = held ? `in use by ${holder(pidFile)}` : `the store does not open: ${reasonOf(error)}`;
     port.postMessage({ ready: false, held, text } satisfies Greeting);
     return;
   }

@@ -35,3 +35,10 @@ export class StoreLost extends Error {
 export class StoreHeld extends Error {
   override readonly name = "StoreHeld";
 }
+
+/** Why a call failed, without the paths that node's own messages carry. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown error";
+  const { code, syscall } = error as NodeJS.ErrnoException;
+  return syscall === undefined ? error.message : `${syscall}: ${code ?? "failed"}`;
+}

@@ -4,7 +4,7 @@
 
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Op, Stored } from "../../sdk/storage.ts";
-import { NotWritten, type Outcome, StoreLost, type ThreadStore } from "../../sdk/thread/store.ts";
+import { NotWritten, type Outcome, reasonOf, StoreLost, type ThreadStore } from "../../sdk/thread/store.ts";
 
 /** What the store needs of node:sqlite. */
 export type Database = Pick<DatabaseSync, "exec" | "prepare" | "isTransaction" | "close">;
@@ -16,7 +16,6 @@ const primary = (error: unknown): number => {
   const code = typeof error === "object" && error !== null && "errcode" in error ? error.errcode : 0;
   return typeof code === "number" ? code & 0xff : 0;
 };
-const reason = (error: unknown): string => (error instanceof Error ? error.message : "unknown error");
 
 /** Whether another connection holds the database. */
 export const isBusy = (error: unknown): boolean => primary(error) === busy;
@@ -157,12 +156,12 @@ export class Store implements ThreadStore {
       if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
       const harmless = primary(error) === full || (!committing && primary(error) === 0);
       if (harmless && !writes.some((ops) => ops.some((op) => this.#landed(op)))) {
-        return new NotWritten(`nothing was written: ${reason(error)}`);
+        return new NotWritten(`nothing was written: ${reasonOf(error)}`);
       }
     } catch {
       // Neither rolled back nor read back: falls through to lost.
     }
-    this.#lost = new StoreLost(`the database failed (${reason(error)}); check the disk, then restart`);
+    this.#lost = new StoreLost(`the database failed (${reasonOf(error)}); check the disk, then restart`);
     return this.#lost;
   }
 
