@@ -2,6 +2,7 @@
 
 import { plugin as fileAudit } from "./audit/file/index.ts";
 import { plugin as gitAudit } from "./audit/git/index.ts";
+import { plugin as approle } from "./auth/approle/index.ts";
 import { plugin as userpass } from "./auth/userpass/index.ts";
 import { coreKinds } from "./core/kinds.ts";
 import { plugin as kv } from "./engines/kv/index.ts";
@@ -20,7 +21,7 @@ import { plugin as sqlite } from "./storage/sqlite/index.ts";
 export const storages: readonly StoragePlugin[] = [sqlite, file, memory];
 export const seals: readonly SealPlugin[] = [shamir];
 export const audits: readonly AuditPlugin[] = [fileAudit, gitAudit];
-export const mounts: readonly MountPlugin[] = [kv, userpass];
+export const mounts: readonly MountPlugin[] = [kv, approle, userpass];
 
 /** Every kind of document. The reconciler's worker imports this module for it. */
 export const kinds: readonly Kind[] = [

@@ -91,7 +91,13 @@ export class Core {
       identityKey: () => identityKey,
     });
     this.leases = new Leases(this.root, this.tokens, clock, log);
-    this.mounts = new Mounts({ plugins: options.plugins, root: this.root, clock, log });
+    this.mounts = new Mounts({
+      plugins: options.plugins,
+      root: this.root,
+      clock,
+      log,
+      mac: (purpose) => barrier.mac(purpose),
+    });
     this.ledger = new Ledger({
       root: this.root,
       mounts: this.mounts,

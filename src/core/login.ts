@@ -44,9 +44,11 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
   const declaration = resource && generation.table.get(resource.kind, mounted.mount, grant.mapping.name);
   if (!resource || !declaration) throw new VaultError("denied", "permission denied");
   const spec = declaration.spec as unknown as TokenSpec;
-  const bound = spec.token_bound_cidrs.length === 0 ? null : compileCidrs(spec.token_bound_cidrs);
-  if (spec.token_bound_cidrs.length > 0 && !bound?.(call.connection.remoteAddress)) {
-    throw new VaultError("denied", "permission denied");
+  const own = grant.boundCidrs ?? [];
+  for (const ranges of [spec.token_bound_cidrs, own]) {
+    if (ranges.length > 0 && !compileCidrs(ranges)?.(call.connection.remoteAddress)) {
+      throw new VaultError("denied", "permission denied");
+    }
   }
   const alias = { accessor: mounted.accessor, name: grant.alias.name };
   const declared = generation.identity.byAlias(alias);
@@ -64,7 +66,7 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     policies: grantedPolicies(spec).filter((name) => name !== "root"),
     mapping: { accessor: mounted.accessor, kind: resource.kind, name: grant.mapping.name },
     alias,
-    display_name: `${mounted.path.slice("auth/".length).replaceAll("/", "-")}${grant.displayName}`,
+    display_name: `${mounted.path.slice("auth/".length).replaceAll("/", "-")}${grant.displayName}`.replace(/-$/, ""),
     meta: grant.metadata ?? null,
     path: call.request.path,
     ttl,
@@ -73,7 +75,7 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     period,
     renewable: true,
     num_uses: spec.token_num_uses,
-    bound_cidrs: spec.token_bound_cidrs,
+    bound_cidrs: own.length > 0 ? own : spec.token_bound_cidrs,
   });
   return { ...rest, auth: authOf(token, entry, entity.policies, entity.id) };
 }

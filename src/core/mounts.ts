@@ -3,7 +3,7 @@
 // the data.
 // Must hold: no mount lies below another; a path leads to one mount in one generation.
 
-import { randomBytes, randomUUID } from "node:crypto";
+import { type KeyObject, randomBytes, randomUUID } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { VaultError } from "../sdk/errors.ts";
@@ -57,6 +57,8 @@ export interface MountsOptions {
   readonly root: View;
   readonly clock: Clock;
   readonly log: Logger;
+  /** A key of the barrier for one purpose. */
+  mac(purpose: string): KeyObject;
 }
 
 /** Immutable: the mounts of one generation. */
@@ -137,8 +139,7 @@ export class Mounts {
 
   /** For ending the state of objects of a mount that is not mounted any more. */
   contextOf(state: MountState): MountContext {
-    const { root, clock, log } = this.#options;
-    return { path: "", accessor: state.accessor, view: root.sub(`mount/${state.uuid}/`), options: {}, clock, log };
+    return this.#context("", state, {});
   }
 
   pluginOf(state: MountState): MountPlugin | null {
@@ -241,14 +242,7 @@ export class Mounts {
     }
     const extra = Object.keys(spec.options).find((name) => !Object.hasOwn(plugin.options, name));
     if (extra !== undefined) fail(declaration, `unknown option "${extra}" for type ${spec.type}`);
-    const context: MountContext = {
-      path,
-      accessor: state.accessor,
-      view: this.#options.root.sub(`mount/${state.uuid}/`),
-      options,
-      clock: this.#options.clock,
-      log: this.#options.log,
-    };
+    const context = this.#context(path, state, options);
     const made: Mount = plugin.mount(context);
     const mounted: Mounted = {
       path,
@@ -267,6 +261,12 @@ export class Mounts {
     };
     this.#built.set(declaration, mounted);
     return mounted;
+  }
+
+  #context(path: string, { accessor, uuid }: MountState, options: MountContext["options"]): MountContext {
+    const { root, clock, log } = this.#options;
+    const mac = (purpose: string): KeyObject => this.#options.mac(`mount\n${uuid}\n${purpose}`);
+    return { path, accessor, view: root.sub(`mount/${uuid}/`), options, clock, log, mac };
   }
 
   #types(mountClass: string): string {
@@ -296,6 +296,7 @@ export class Mounts {
         options: {},
         clock: this.#options.clock,
         log: this.#options.log,
+        mac: (purpose) => this.#options.mac(`system\n${mount.type}\n${purpose}`),
       },
       match: compileRoutes(mount.routes),
       audit: {

@@ -65,18 +65,30 @@ function renamed(call: CoreCall, resource: Resource): Readonly<Record<string, un
   return given;
 }
 
-async function write(call: CoreCall, resource: Resource): Promise<null> {
+/** A new object begins with nothing that a former one of its name left. */
+async function settle({ core, mounted }: CoreCall, resource: Resource, name: string): Promise<void> {
+  const subject = `${mounted.accessor} ${resource.kind} ${name}`;
+  if (!(await core.tasks.waiting(subject))) return;
+  await core.tasks.run();
+  if (!(await core.tasks.waiting(subject))) return;
+  throw new VaultError("conflict", `what the former ${resource.name}/${name} left is still being removed; try again`);
+}
+
+async function write(
+  call: CoreCall,
+  resource: Resource,
+  given: Readonly<Record<string, unknown>> = renamed(call, resource),
+): Promise<null> {
   const name = nameOf(call, resource);
   const mount = call.mounted.mount;
   if (name === "") throw new VaultError("invalid", "the name is empty");
   refuseManaged(call.generation, declarationOf(call, resource, name), `${resource.name}/${name}`);
-  const given = renamed(call, resource);
   const first = specOf(resource.fields, given, declarationOf(call, resource, name));
   const faults = [...rootFaults(resource.fields, first.spec), ...(resource.check?.(first.spec) ?? [])];
   for (const { path, message } of faults) throw new VaultError("invalid", `${path.join(".")}: ${message}`);
-  if (Object.keys(first.secrets).length > 0 && resource.seed) {
-    await call.core.tasks.run();
-    await resource.seed({ mount: call.mounted.context, name }, first.secrets);
+  await settle(call, resource, name);
+  if (Object.keys(first.secrets).length > 0) {
+    await resource.seed?.({ mount: call.mounted.context, name }, first.secrets);
   }
   await call.core.ledger.edit((table) => {
     const before = table.get(resource.kind, mount, name);
@@ -99,6 +111,46 @@ async function remove(call: CoreCall, resource: Resource): Promise<null> {
     return { put: [], remove: before === null ? [] : [before] };
   });
   return null;
+}
+
+/** One field as a path of its own: read, set, or put back to its default. */
+function partRoute(resource: Resource, part: string, name: string): Route {
+  const entry = resource.fields[name];
+  if (entry === undefined) throw new VaultError("internal", `${resource.kind} has no field ${name}`);
+  const { required: _required, default: value, ...rest } = entry;
+  const older = Object.entries(resource.aliases ?? {}).flatMap(([old, now]) => (now === name ? [old] : []));
+  const names = [name, ...older];
+  const declared = (call: CoreCall): Declaration | null => declarationOf(call, resource, nameOf(call, resource));
+  return {
+    path: `${resource.path}/${part}`,
+    on: {
+      read: coreHandler({
+        summary: `Read ${name}`,
+        run: async (call) => {
+          const declaration = declared(call);
+          if (declaration === null) throw new VaultError("not_found", []);
+          const all = shown(resource, declaration);
+          return { data: Object.fromEntries(names.flatMap((each) => (each in all ? [[each, all[each]]] : []))) };
+        },
+      }),
+      update: coreHandler({
+        summary: `Set ${name}`,
+        fields: Object.fromEntries(names.map((each) => [each, rest])),
+        run: async (call) => {
+          const given = call.data as Readonly<Record<string, unknown>>;
+          if (!names.some((each) => given[each] !== undefined)) throw new VaultError("invalid", `missing ${name}`);
+          if (declared(call) === null) {
+            throw new VaultError("not_found", `${JSON.stringify(nameOf(call, resource))} does not exist`);
+          }
+          return write(call, resource);
+        },
+      }),
+      delete: coreHandler({
+        summary: `Put ${name} back to its default`,
+        run: async (call) => (declared(call) === null ? null : write(call, resource, { [name]: value })),
+      }),
+    },
+  };
 }
 
 function routesOf(resource: Resource): Route[] {
@@ -146,7 +198,8 @@ function routesOf(resource: Resource): Route[] {
       }),
     },
   };
-  return [one, list];
+  const parts = Object.entries(resource.parts ?? {}).map(([part, name]) => partRoute(resource, part, name));
+  return [one, list, ...parts];
 }
 
 export const resourceRoutes = (plugin: MountPlugin): Route[] => plugin.resources.flatMap(routesOf);

@@ -77,6 +77,14 @@ export class Tasks {
     return tasks;
   }
 
+  /** Whether something is still to be done about a subject. */
+  async waiting(subject: string): Promise<boolean> {
+    for (const id of await this.#view.list("")) {
+      if ((await this.#view.getJson<Task>(id))?.value.subject === subject) return true;
+    }
+    return false;
+  }
+
   /** Why a subject's tasks are not done; null where nothing failed. */
   problem(subject: string): string | null {
     for (const failure of this.#failures.values()) if (failure.subject === subject) return failure.error;

@@ -3,6 +3,7 @@
 // wrote; a plugin only ever asks `call.resource("users").get(name)`.
 // Must hold: a plugin imports lib and sdk only; it sees one mount's view and one generation for each call.
 
+import type { KeyObject } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Fields, Values } from "./fields.ts";
@@ -22,6 +23,8 @@ export interface MountContext {
   readonly options: Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** An HMAC-SHA-256 key of this mount's own for one purpose, the same for the mount's life. Throws VaultError `sealed`. */
+  mac(purpose: string): KeyObject;
 }
 
 /** Who asks, as far as a plugin needs to know. Null on routes without a token. */
@@ -102,6 +105,8 @@ export interface Resource {
   readonly aliases?: Readonly<Record<string, string>>;
   /** The one spelling of a name (RFC-free: lower case, trimmed); the identity where left out. */
   readonly normalize?: (name: string) => string;
+  /** Paths below an object that read, set and reset one field of it, such as { "token-ttl": "token_ttl" }. */
+  readonly parts?: Readonly<Record<string, string>>;
   /** Faults beyond the schema, offline. */
   check?(spec: Readonly<Record<string, unknown>>): readonly Fault[];
   /** What the API shows; the non-secret fields unless given. */

@@ -41,6 +41,8 @@ export interface Grant {
   /** The declaration that made the grant: its token_* fields decide policies and TTLs, now and on later requests. */
   readonly mapping: { readonly resource: string; readonly name: string };
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Addresses that may use the token, where the proof has its own; they narrow the mapping's and never widen them. */
+  readonly boundCidrs?: readonly string[];
 }
 
 export interface AuthResult {

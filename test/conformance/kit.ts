@@ -1,6 +1,7 @@
 // What a mount runs on in its own tests: a view over a map, a clock that tests move, and the door's way to a handler
 // without tokens, policies and audit. Keeps the contract of src/sdk/mount.ts.
 
+import { createHmac, createSecretKey } from "node:crypto";
 import { manualClock, rfc3339 } from "../../src/lib/clock.ts";
 import { createLogger } from "../../src/lib/log.ts";
 import { deepFreeze } from "../../src/core/barrier/json.ts";
@@ -79,6 +80,7 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
     options: optionsOf(plugin, options.options ?? {}),
     clock,
     log: createLogger({ level: "debug", write: (line) => void log.push(line), now: clock.now }),
+    mac: (purpose) => createSecretKey(createHmac("sha256", "the kit's").update(purpose).digest()),
   });
   let context = contextAt(plugin.class === "auth" ? `auth/${plugin.type}/` : "secret/");
   let { routes } = plugin.mount(context);

@@ -2,6 +2,7 @@
 // device that keeps its lines in an array, and a clock that stands still.
 
 import { randomUUID } from "node:crypto";
+import { plugin as approle } from "../../src/auth/approle/index.ts";
 import { plugin as userpass } from "../../src/auth/userpass/index.ts";
 import { createTarget } from "../../src/core/target.ts";
 import { Vault, type VaultOptions } from "../../src/core/vault.ts";
@@ -76,7 +77,7 @@ async function openVault(
   const settings: VaultOptions = {
     storage,
     seal: shamir.create({}),
-    plugins: [kv, userpass],
+    plugins: [kv, approle, userpass],
     audit: [{ plugin: tapePlugin(tape), name: "tape", required: false, settings: {} }],
     sysRoutes: () => [],
     clock,

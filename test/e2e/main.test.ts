@@ -29,6 +29,22 @@ spec:
       capabilities: [read]
 `;
 
+const roleDocument = `apiVersion: writ/v1
+kind: AuthMethod
+metadata: { name: approle }
+spec: { type: approle }
+---
+apiVersion: writ/v1
+kind: Policy
+metadata: { name: e2e }
+spec: { rules: [{ path: secret/data/worker/*, capabilities: [read] }] }
+---
+apiVersion: writ/v1
+kind: AppRole
+metadata: { name: worker }
+spec: { mount: approle, token_policies: [e2e], secret_id_ttl: 1h }
+`;
+
 let folder = "";
 let work = "";
 let auditRepository = "";
@@ -222,6 +238,42 @@ test("an invalid commit changes nothing, and status says where", async () => {
   expect((await probe(nextPath())).status).toBe(403);
   await git(work, "revert", "--no-edit", "HEAD");
   await push();
+});
+
+test("a role from Git lets a machine in, with ids that the API made", async () => {
+  await commitFile("approle.yaml", roleDocument, "Let the worker in");
+  await push();
+  // The client takes over each token that it makes.
+  const admin = clientWith(rootToken);
+  await until("the role", async () => admin.getApproleRole({ role_name: "worker" }).catch(() => null));
+  interface Answer {
+    readonly data: Readonly<Record<string, string>>;
+  }
+  const { role_id } = ((await admin.getApproleRoleId({ role_name: "worker" })) as Answer).data;
+  const made = (await admin.getApproleRoleSecret({ role_name: "worker", metadata: '{"host":"w1"}' })) as Answer;
+  const { secret_id, secret_id_accessor } = made.data;
+  const { auth } = (await clientWith().approleLogin({ role_id, secret_id })) as { auth: { client_token: string } };
+  expect(auth).toMatchObject({ policies: ["default", "e2e"], metadata: { role_name: "worker", host: "w1" } });
+  const own = (await clientWith(auth.client_token).tokenLookupSelf()) as { data: unknown };
+  expect(own.data).toMatchObject({ display_name: "approle", orphan: true });
+  expect(await admin.approleSecretAccessors({ role_name: "worker" })).toMatchObject({
+    data: { keys: [secret_id_accessor] },
+  });
+  const looked = (await admin.approleSecretLookup({ role_name: "worker", secret_id })) as Answer;
+  expect(looked.data).toMatchObject({ secret_id_accessor, metadata: { host: "w1" } });
+  await expect(admin.addApproleRole({ role_name: "worker", token_ttl: 60 })).rejects.toThrow(/managed by Git/);
+  await admin.approleSecretAccessorDestroy({ role_name: "worker", secret_id_accessor });
+  await expect(clientWith().approleLogin({ role_id, secret_id })).rejects.toThrow("invalid role or secret ID");
+  await git(work, "revert", "--no-edit", "HEAD");
+  await push();
+  await until("the token to be refused", async () =>
+    clientWith(auth.client_token)
+      .tokenLookupSelf()
+      .then(
+        () => null,
+        () => true,
+      ),
+  );
 });
 
 test("killed in the middle of requests and of a push, it comes back with the newest commit and the same token", async () => {
