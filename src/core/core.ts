@@ -82,6 +82,7 @@ export class Core {
       clock,
       tasks: () => this.tasks,
       onRevoked: (id) => this.sessions.forget(id),
+      onDue: () => void this.leases.tick(),
     });
     this.logins = new Logins(this.root.sub("identity/"), identityKey);
     this.sessions = new Sessions({
@@ -160,7 +161,7 @@ export class Core {
 
   async close(): Promise<void> {
     this.closed = true;
-    await this.tasks.close();
+    await Promise.all([this.tasks.close(), this.leases.close()]);
     await this.keys.close();
     this.sessions.clear();
     this.#generation = null;

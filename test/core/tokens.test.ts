@@ -102,11 +102,49 @@ describe("tokens", () => {
     const first = token;
     for (let depth = 0; depth < 5; depth++) token = (await made(h, {}, token)).client_token;
     await h.ask("update", "auth/token/revoke", { token: first });
-    await h.vault.core?.tasks.run();
+    await h.vault.tick();
     expect(await h.vault.core?.root.list("token/id/")).toHaveLength(1);
     expect(await h.vault.core?.root.list("token/child/")).toHaveLength(0);
-    expect(await h.vault.core?.root.list("lease/due/")).toHaveLength(0);
+    expect(await h.vault.core?.root.list("lease/")).toHaveLength(0);
     expect(await h.vault.core?.tasks.pending()).toEqual([]);
+  });
+
+  it("ends many children of one parent, and goes on with that after a crash", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/policies/acl/maker", {
+      policy: 'path "auth/token/create" { capabilities = ["update"] }',
+    });
+    for (const children of [3, 100]) {
+      const parent = await made(h, { policies: ["maker"] });
+      await Promise.all(Array.from({ length: children }, () => made(h, {}, parent.client_token)));
+      // The process ends as soon as the client has its answer.
+      await h.ask("update", "auth/token/revoke", { token: parent.client_token });
+      await h.vault.seal();
+      const again = await h.reopen();
+      await again.vault.core?.tasks.run();
+      await again.vault.tick();
+      expect(await again.vault.core?.root.list("token/id/"), `${children} children`).toHaveLength(1);
+      expect(await again.vault.core?.root.list("token/child/")).toHaveLength(0);
+      expect(await again.vault.core?.root.list("lease/")).toHaveLength(0);
+      await again.vault.seal();
+      await h.unseal();
+    }
+  });
+
+  it("ends what is due although an entry that is due too is damaged", async () => {
+    const h = await prepared();
+    const tokens = await Promise.all(Array.from({ length: 5 }, () => made(h, { policies: ["reader"], ttl: "60s" })));
+    const id = h.vault.core?.tokens.idOf(tokens[2]?.client_token ?? "") ?? "";
+    await h.vault.seal();
+    const stored = await h.storage.get(`token/id/${id}`);
+    if (stored === null) throw new Error("no such entry");
+    stored.value[stored.value.length - 1] = (stored.value.at(-1) ?? 0) ^ 1;
+    await h.storage.write([{ key: `token/id/${id}`, value: stored.value, version: stored.version }]);
+    await h.unseal();
+    h.clock.advance(60_000);
+    await h.vault.tick();
+    expect(await h.vault.core?.root.list("token/id/")).toHaveLength(2);
+    expect(h.log.join("")).toMatch(/expiry stopped/);
   });
 
   it("ends tokens at their time, by the request's clock and by the index", async () => {

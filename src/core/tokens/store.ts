@@ -1,20 +1,27 @@
-// Tokens in storage: the entry, and the indexes that lead to it (accessor, parent, mapping, expiry). All of a token's
-// keys are written in one transaction, in an order of which every prefix is safe: indexes first, the entry last; at
-// revocation the entry first.
-// Must hold: a token whose entry is gone is no token, whatever index still names it; a child whose parent is gone is none.
+// Tokens in storage: the entry, and the indexes that lead to it (parent, mapping, expiry, place). All of a
+// token's keys are written in one transaction, in an order of which every prefix is safe: indexes first, the entry last;
+// at revocation first what is to end with it, then the entry.
+// Must hold: a token whose entry is gone is no token, whatever index still names it; a child whose parent is gone is none;
+// what hangs on a token is in the due index from the moment that the token is gone.
 
 import { createHmac, randomBytes, type KeyObject } from "node:crypto";
 import type { Clock } from "../../lib/clock.ts";
+import { Mutex } from "../../lib/mutex.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
+import { childKey, dueKey, idKey, isLease, leaseOfToken } from "../leases/keys.ts";
 import type { Tasks } from "../tasks.ts";
+import { Accessors } from "./accessor.ts";
 import type { NewToken, TokenEntry } from "./entry.ts";
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-const dueDigits = 15;
+/** Tokens that end in one write. */
+const atOnce = 64;
+/** What hangs on a token and ends with it in the same write; more is left to a task. */
+const inline = 32;
 
 /** `length` characters of 62, without bias. */
-function randomText(length: number): string {
+export function randomText(length: number): string {
   let text = "";
   while (text.length < length) {
     for (const byte of randomBytes(length)) if (byte < 248 && text.length < length) text += alphabet[byte % 62];
@@ -29,23 +36,24 @@ export interface TokenStoreOptions {
   readonly tasks: () => Tasks;
   /** Called at once when a token ends, before storage is asked. */
   onRevoked(id: string): void;
+  /** Called when something is due at once: children and leases of a token that ended. */
+  onDue(): void;
 }
 
 export class TokenStore {
   readonly #options: TokenStoreOptions;
   readonly #view: View;
+  readonly #accessors: Accessors;
+  readonly #locks = new Mutex();
 
   constructor(options: TokenStoreOptions) {
     this.#options = options;
     this.#view = options.root.sub("token/");
+    this.#accessors = new Accessors(options.key);
   }
 
   idOf(token: string): string {
     return createHmac("sha256", this.#options.key).update(token).digest("hex");
-  }
-
-  #accessorKey(accessor: string): string {
-    return `accessor/${createHmac("sha256", this.#options.key).update(`accessor\n${accessor}`).digest("hex")}`;
   }
 
   #mappingFolder(accessor: string, kind?: string, name?: string): string {
@@ -60,8 +68,10 @@ export class TokenStore {
   }
 
   async byAccessor(accessor: string): Promise<TokenEntry | null> {
-    const index = await this.#view.getJson<{ id: string }>(this.#accessorKey(accessor));
-    return index === null ? null : ((await this.get(index.value.id))?.value ?? null);
+    const prefix = this.#accessors.prefixOf(accessor);
+    if (prefix === null) return null;
+    const [id = ""] = await this.#view.list("id/", { after: prefix, limit: 1 });
+    return id.startsWith(prefix) ? ((await this.get(id))?.value ?? null) : null;
   }
 
   async accessors(): Promise<string[]> {
@@ -77,10 +87,11 @@ export class TokenStore {
     const { client_token, ...rest } = input;
     const token = client_token ?? `hvs.${randomText(28)}`;
     const now = this.#options.clock.now();
+    const id = this.idOf(token);
     const entry: TokenEntry = {
       ...rest,
-      id: this.idOf(token),
-      accessor: randomText(24),
+      id,
+      accessor: this.#accessors.of(id),
       type: "service",
       created_at: now,
       expires_at: rest.ttl === 0 ? 0 : now + rest.ttl * 1000,
@@ -100,19 +111,19 @@ export class TokenStore {
   }
 
   #indexes(entry: TokenEntry): ViewOp[] {
-    const link = { id: entry.id };
-    const ops: ViewOp[] = [{ key: `token/${this.#accessorKey(entry.accessor)}`, value: { ...link } }];
-    if (entry.expires_at > 0) ops.push({ key: this.#dueKey(entry), value: { ...link } });
-    if (entry.parent !== null) ops.push({ key: `token/child/${entry.parent}/${entry.id}`, value: { ...link } });
+    const ops: ViewOp[] = [];
+    if (entry.expires_at > 0) {
+      ops.push(
+        { key: dueKey(entry.expires_at, entry.id), value: {} },
+        { key: idKey(leaseOfToken(entry.path, entry.id)), value: {} },
+      );
+    }
+    if (entry.parent !== null) ops.push({ key: childKey(entry.parent, entry.id), value: {} });
     if (entry.mapping !== null) {
       const { accessor, kind, name } = entry.mapping;
-      ops.push({ key: `token/${this.#mappingFolder(accessor, kind, name)}${entry.id}`, value: { ...link } });
+      ops.push({ key: `token/${this.#mappingFolder(accessor, kind, name)}${entry.id}`, value: {} });
     }
     return ops;
-  }
-
-  #dueKey(entry: TokenEntry): string {
-    return `lease/due/${String(entry.expires_at).padStart(dueDigits, "0")}/${entry.id}`;
   }
 
   /** Gives it `ttl` more seconds from now. */
@@ -121,10 +132,10 @@ export class TokenStore {
     const before = found.value;
     const entry: TokenEntry = { ...before, ttl, expires_at: ttl === 0 ? 0 : now + ttl * 1000, last_renewal: now };
     const ops: ViewOp[] = [];
-    if (entry.expires_at > 0) ops.push({ key: this.#dueKey(entry), value: { id: entry.id } });
+    if (entry.expires_at > 0) ops.push({ key: dueKey(entry.expires_at, entry.id), value: {} });
     ops.push({ key: `token/id/${entry.id}`, value: entry, expect: found.version });
     if (before.expires_at > 0 && before.expires_at !== entry.expires_at)
-      ops.push({ key: this.#dueKey(before), value: null });
+      ops.push({ key: dueKey(before.expires_at, before.id), value: null });
     await this.#options.root.write(ops);
     return entry;
   }
@@ -147,45 +158,100 @@ export class TokenStore {
     }
   }
 
-  /** Ends a token and all its children. The token itself is gone when this resolves; children follow as a task that
-   *  survives a crash, and are refused meanwhile because their parent is gone. */
-  async revoke(id: string): Promise<void> {
-    const found = await this.get(id);
-    if (found === null) return;
-    const entry = found.value;
-    const tasks = this.#options.tasks();
-    const children = await this.#view.list(`child/${id}/`, { limit: 1 });
+  /** Runs `task` while no token of `ids` ends: what it writes below a token is found when that token ends. */
+  hold<T>(ids: readonly string[], task: () => Promise<T>): Promise<T> {
+    // In one order for everybody, so that no two wait for each other.
+    return this.#holdFrom([...new Set(ids)].sort(), 0, task);
+  }
+
+  #holdFrom<T>(ids: readonly string[], at: number, task: () => Promise<T>): Promise<T> {
+    const id = ids[at];
+    return id === undefined ? task() : this.#locks.run(id, () => this.#holdFrom(ids, at + 1, task));
+  }
+
+  /** Ends a token and all that hangs on it. The token itself is gone when this resolves; children and leases are due from
+   *  then on, which survives a crash, and children are refused meanwhile because their parent is gone. */
+  revoke(id: string): Promise<void> {
+    return this.revokeMany([id]);
+  }
+
+  /** The same for many tokens, in as few writes as is bearable for those who wait. */
+  async revokeMany(ids: readonly string[]): Promise<void> {
+    for (let at = 0; at < ids.length; at += atOnce) {
+      const some = ids.slice(at, at + atOnce);
+      await this.hold(some, () => this.#end(some));
+    }
+  }
+
+  async #end(ids: readonly string[]): Promise<void> {
+    const found = (await Promise.all(ids.map((id) => this.get(id)))).flatMap((entry) => entry?.value ?? []);
+    if (found.length === 0) return;
+    const below = await Promise.all(found.map(({ id }) => this.#view.list(`child/${id}/`, { limit: inline + 1 })));
     const ops: ViewOp[] = [];
-    if (children.length > 0) ops.push(tasks.put("revoke-children", id.slice(0, 16), { id }));
-    ops.push({ key: `token/id/${id}`, value: null });
-    for (const op of this.#indexes(entry)) ops.push({ key: op.key, value: null });
-    this.#options.onRevoked(id);
-    await this.#options.root.write(ops);
-    this.#options.onRevoked(id);
-    if (children.length > 0) void tasks.run().catch(() => {});
+    let tasks = 0;
+    for (const [at, { id }] of found.entries()) {
+      const names = below[at] ?? [];
+      if (names.length <= inline) ops.push(...this.#dueNow(id, names));
+      else {
+        ops.push(this.#options.tasks().put("revoke-children", id.slice(0, 16), { id }));
+        tasks += 1;
+      }
+    }
+    const due = ops.length > tasks;
+    for (const { id } of found) ops.push({ key: `token/id/${id}`, value: null });
+    for (const entry of found) for (const { key } of this.#indexes(entry)) ops.push({ key, value: null });
+    for (const { id } of found) this.#options.onRevoked(id);
+    // A child that ends together with its parent is named by both: gone is gone.
+    await this.#options.root.write([...new Map(ops.map((op) => [op.key, op])).values()]);
+    for (const { id } of found) this.#options.onRevoked(id);
+    if (due) this.#options.onDue();
+    if (tasks > 0)
+      void this.#options
+        .tasks()
+        .run()
+        .catch(() => {});
+  }
+
+  /** What hangs on a token that ends. */
+  #dueNow(id: string, names: readonly string[]): ViewOp[] {
+    const now = this.#options.clock.now();
+    return names.flatMap((name) => [
+      { key: dueKey(now, name), value: {} },
+      { key: childKey(id, name), value: null },
+    ]);
   }
 
   /** Task: ends what a revoked parent left. */
   async revokeChildren(id: string): Promise<void> {
-    for (const child of await this.#view.list(`child/${id}/`)) {
-      await this.revoke(child);
-      await this.#options.root.write([{ key: `token/child/${id}/${child}`, value: null }]);
+    for (;;) {
+      const names = await this.#view.list(`child/${id}/`, { limit: atOnce });
+      if (names.length === 0) return;
+      await this.revokeMany(names.filter((name) => !isLease(name)));
+      const leases = names.filter(isLease);
+      const gone = names.filter((name) => !isLease(name));
+      await this.#options.root.write([
+        ...this.#dueNow(id, leases),
+        ...gone.map((name) => ({ key: childKey(id, name), value: null })),
+      ]);
+      if (leases.length > 0) this.#options.onDue();
     }
   }
 
   /** Task: ends all tokens that a mapping made, or a whole mount. */
-  async revokeBy(accessor: string, kind?: string, name?: string): Promise<void> {
-    const folder = this.#mappingFolder(accessor, kind, name);
-    for (const child of await this.#view.list(folder)) {
-      if (!child.endsWith("/")) {
-        await this.revoke(child);
-        await this.#options.root.write([{ key: `token/${folder}${child}`, value: null }]);
-        continue;
-      }
-      for (const id of await this.#view.list(`${folder}${child}`)) {
-        await this.revoke(id);
-        await this.#options.root.write([{ key: `token/${folder}${child}${id}`, value: null }]);
-      }
+  revokeBy(accessor: string, kind?: string, name?: string): Promise<void> {
+    return this.#endAll(this.#mappingFolder(accessor, kind, name));
+  }
+
+  async #endAll(folder: string): Promise<void> {
+    for (;;) {
+      const names = await this.#view.list(folder, { limit: atOnce });
+      if (names.length === 0) return;
+      for (const name of names) if (name.endsWith("/")) await this.#endAll(`${folder}${name}`);
+      const ids = names.filter((name) => !name.endsWith("/"));
+      if (ids.length === 0) continue;
+      await this.revokeMany(ids);
+      // What stands here without a token.
+      await this.#options.root.write(ids.map((id) => ({ key: `token/${folder}${id}`, value: null })));
     }
   }
 }
