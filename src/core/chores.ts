@@ -60,6 +60,7 @@ async function readSecret(core: Core, from: { readonly path: string; readonly ke
     principal: seeder,
     generation: generation.id,
     rule: null,
+    facts: null,
     allowed: true,
   };
   await core.broker.request(exchange);

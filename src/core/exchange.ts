@@ -1,6 +1,7 @@
 // What the door knows of one request once it is routed, authenticated and decided: the audit broker's input.
 
 import type { Request } from "../sdk/request.ts";
+import type { Json } from "../sdk/view.ts";
 
 /** One token in one generation. The same object for each request of that token until either changes, so that the
  *  broker may keep the serialised form by identity. */
@@ -35,5 +36,7 @@ export interface Exchange {
   /** What decided: policy names and the path of the rule, such as "payments-read secret/data/payments/*"; null where
    *  no rule matched or none was asked. */
   readonly rule: string | null;
+  /** What its conditions read, by name, null for what was missing; null where none was asked. */
+  readonly facts: Readonly<Record<string, Json>> | null;
   readonly allowed: boolean;
 }

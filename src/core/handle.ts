@@ -7,7 +7,9 @@ import { VaultError } from "../sdk/errors.ts";
 import { parse } from "../sdk/fields.ts";
 import type { Handler, ResourceReader, Route } from "../sdk/mount.ts";
 import type { Operation, Request, Response } from "../sdk/request.ts";
+import type { Facts } from "../policy/facts.ts";
 import type { Decision } from "../policy/match.ts";
+import { factsOf } from "./asking.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
@@ -23,6 +25,8 @@ interface Resolved {
   readonly session: Session | null;
   readonly operation: Operation;
   readonly decision: Decision | null;
+  /** Null where no condition can be met. */
+  readonly facts: Facts | null;
   /** The token may make no request after this one. */
   readonly lastUse: boolean;
   readonly refusal: VaultError | null;
@@ -46,6 +50,7 @@ export async function handle(core: Core, request: Request): Promise<Response> {
     principal: session?.principal ?? null,
     generation: generation.id,
     rule: ruleOf(resolved.decision),
+    facts: resolved.facts?.seen ?? null,
     allowed: resolved.refusal === null,
   };
   const handlerOf = resolved.refusal === null && match !== null ? pick(match.route, operation) : null;
@@ -100,25 +105,40 @@ async function resolve(
   let session: Session | null = null;
   let operation = request.operation;
   let decision: Decision | null = null;
+  let facts: Facts | null = null;
   let lastUse = false;
   try {
     if (request.wrapTtl !== undefined && request.wrapTtl > 0) {
       throw new VaultError("invalid", "response wrapping is not available on this server");
     }
-    if (match?.route.unauthenticated) return { mounted, match, session, operation, decision, lastUse, refusal: null };
+    if (match?.route.unauthenticated)
+      return { mounted, match, session, operation, decision, facts, lastUse, refusal: null };
     session = await authenticate(core, generation, request);
     if (session.entry.num_uses !== 0) lastUse = await core.useOnce(session.entry.id);
     if (operation === "update" && mounted !== null && match?.route.exists) {
       const call = callOf(core, generation, request, { mounted, match, session, operation }, {}, []);
       if (!(await match.route.exists(call))) operation = "create";
     }
-    decision = session.acl.check(request.path, operation, request.data);
+    if (session.acl.conditional) {
+      const { remoteAddress } = request.connection;
+      facts = factsOf(session, request.path, operation, { remoteAddress, time: request.time });
+    }
+    decision = session.acl.check(request.path, operation, request.data, facts);
     if (!decision.allowed || (match?.route.sudo && !decision.sudo)) throw new VaultError("denied", "permission denied");
     if (match === null) throw missingRoute(request.path);
     if (pick(match.route, operation) === null) throw new VaultError("unsupported", "unsupported operation");
-    return { mounted, match, session, operation, decision, lastUse, refusal: null };
+    return { mounted, match, session, operation, decision, facts, lastUse, refusal: null };
   } catch (error) {
-    return { mounted, match, session, operation, decision, lastUse, refusal: core.vaultError(error, request.id) };
+    return {
+      mounted,
+      match,
+      session,
+      operation,
+      decision,
+      facts,
+      lastUse,
+      refusal: core.vaultError(error, request.id),
+    };
   }
 }
 

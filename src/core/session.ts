@@ -7,6 +7,7 @@ import { compileCidrs } from "../lib/cidr.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { TokenSpec } from "../sdk/token.ts";
 import { type Acl, type AclCache, type Bindings } from "../policy/match.ts";
+import { type Login, loginOf } from "./asking.ts";
 import type { Principal } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
 import type { Entity, Logins } from "./identity.ts";
@@ -19,6 +20,8 @@ export interface Session {
   readonly principal: Principal;
   readonly entity: Entity | null;
   readonly acl: Acl;
+  /** What the token, or the one that it is a child of, comes from; null where a token without a login made it. */
+  readonly login: Login | null;
   /** Null where any address may use it. A child is bound by its parent's ranges too. */
   readonly bound: ((address: string) => boolean) | null;
   /** Milliseconds since 1970, 0 for never: the token's own end, or its parent's where that comes first. */
@@ -134,6 +137,7 @@ export class Sessions {
       generation,
       entity,
       acl: this.#options.acls.merge(known, entity === null ? null : bindings(entity)),
+      login: loginOf(entry, generation) ?? parent?.login ?? null,
       bound: boundOf(entry, generation, parent),
       expiresAt: ends.length === 0 ? 0 : Math.min(...ends),
       root: tokenPolicies.includes("root"),
@@ -190,7 +194,8 @@ function boundOf(entry: TokenEntry, generation: Generation, parent: Session | nu
   return tests.length === 0 ? null : (address) => tests.every((test) => test(address));
 }
 
-/** Whether a token may make children with policies that it does not have itself. */
+/** Whether a token may make children with policies that it does not have itself. A condition on it never lets: the question
+ *  is asked again at each request of such a child, when its maker asks for nothing. */
 export const mayChoose = (session: Session): boolean => session.root || session.acl.check(createPath, "update").sudo;
 
 const bindings = (entity: Entity): Bindings => ({

@@ -19,7 +19,8 @@ function rangeOf(text: string): Range | null {
   const family = isIP(address);
   const most = family === 4 ? 32 : 128;
   const length = bits === undefined ? most : /^\d{1,3}$/.test(bits) ? Number(bits) : -1;
-  if (family === 0 || length < 0 || length > most || rest.length > 0) return null;
+  // A zone id names an interface of one machine.
+  if (family === 0 || address.includes("%") || length < 0 || length > most || rest.length > 0) return null;
   return { address, family: family === 4 ? "ipv4" : "ipv6", length };
 }
 

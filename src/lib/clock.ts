@@ -28,3 +28,19 @@ export function rfc3339(ms: number): string {
   const iso = new Date(ms).toISOString();
   return `${iso.slice(0, -1)}000000Z`;
 }
+
+const instant = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.\d{1,9})?(?:Z|[+-](\d{2}):(\d{2}))$/;
+
+/** Milliseconds since 1970 of an instant as RFC 3339, section 5.6 has it, with capital T and Z; null where the text is none.
+ *  Leap seconds are none. */
+export function instantOf(text: string): number | null {
+  const found = instant.exec(text);
+  if (found === null) return null;
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, offsetHour = 0, offsetMinute = 0] = found
+    .slice(1)
+    .map((part: string | undefined) => Number(part ?? 0));
+  const date = new Date(Date.UTC(year, month - 1, day));
+  const real = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1 && date.getUTCDate() === day;
+  if (!real || hour > 23 || minute > 59 || second > 59 || offsetHour > 23 || offsetMinute > 59) return null;
+  return Date.parse(text);
+}

@@ -131,7 +131,7 @@ test("the schema refuses unknown capabilities and fields", () => {
   const validate = new Ajv2020({ strict: false }).compile(schemaOf(policyFields));
   expect(validate({ rules: [{ path: "a", capabilities: ["read"] }] })).toBe(true);
   expect(validate({ rules: [{ path: "a", capabilities: ["raed"] }] })).toBe(false);
-  expect(validate({ rules: [{ path: "a", capabilities: ["read"], when: {} }] })).toBe(false);
+  expect(validate({ rules: [{ path: "a", capabilities: ["read"], wehn: {} }] })).toBe(false);
   expect(validate({ rules: [{ path: "a" }] })).toBe(false);
 });
 
@@ -149,7 +149,7 @@ test("default lets a token mind itself, and no more", () => {
   expect(may("auth/token/create")).toBe("deny");
   expect(may("sys/mounts")).toBe("deny");
   expect(acl.reachable("secret/")).toBe(false);
-  expect(parsePolicy(defaultPolicyText)).toEqual(defaultPolicy.specs);
+  expect(parsePolicy(defaultPolicyText)).toEqual({ rules: defaultPolicy.specs });
 });
 
 test("what is printed of root is empty, and root allows all", () => {

@@ -6,10 +6,12 @@ import { field } from "../sdk/fields.ts";
 import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
 import { capabilities, isCapability } from "./capability.ts";
 import { defaultRules } from "./default.ts";
+import { type Guard, guardFaults, guardOf } from "./guard.ts";
 import { covers, parsePattern, patternFault } from "./pattern.ts";
 import { printRules } from "./print.ts";
 import { Rule, type RuleSpec } from "./rule.ts";
 import { fill, isTemplate, parseTemplate, type Template, templateFault } from "./template.ts";
+import { zoneFault } from "./zone.ts";
 
 export type { Capability } from "./capability.ts";
 export type { RuleSpec } from "./rule.ts";
@@ -21,11 +23,18 @@ export interface Policy {
   readonly rules: readonly Rule[];
   /** As declared. */
   readonly specs: readonly RuleSpec[];
+  /** Name of the zone in which its conditions tell the time. */
+  readonly zone: string;
   /** Rules with holes, bound when they are merged for an entity. */
-  readonly templates: readonly { readonly template: Template; readonly spec: RuleSpec }[];
+  readonly templates: readonly {
+    readonly template: Template;
+    readonly spec: RuleSpec;
+    readonly guard: Guard | null;
+  }[];
 }
 
 export const policyFields = {
+  time_zone: field.string("IANA name of the zone in which conditions tell date and time; UTC where left out"),
   rules: field.list(
     "What is allowed, path by path; the most specific path decides",
     {
@@ -39,6 +48,10 @@ export const policyFields = {
       ),
       denied_parameters: field.json("Names of fields a request may not have, each with a list of values ([] for any)"),
       required_parameters: field.strings("Names of fields a request must have"),
+      when: field.json(
+        "A condition in JSON Logic over facts of the request; what the rule allows is withheld unless it holds",
+      ),
+      expires: field.string("The instant from which the rule allows nothing more, such as 2027-01-31T00:00:00Z"),
     },
     { required: true },
   ),
@@ -62,35 +75,63 @@ function parametersFault(spec: RuleSpec): string | null {
   return null;
 }
 
+/** The first fault of a rule in words, wherever in it. */
+function firstFault(spec: RuleSpec): string | null {
+  const fault = ruleFault(spec);
+  if (fault !== null) return fault;
+  const [guard] = guardFaults(spec);
+  return guard === undefined ? null : `${guard.path.join(".")}: ${guard.message}`;
+}
+
 /** Throws VaultError `invalid` naming the policy and the rule. */
-export function compileRules(name: string, specs: readonly RuleSpec[]): Policy {
+export function compileRules(name: string, specs: readonly RuleSpec[], zone = "UTC"): Policy {
   const rules: Rule[] = [];
-  const templates: { template: Template; spec: RuleSpec }[] = [];
+  const templates: Policy["templates"][number][] = [];
+  const strange = zoneFault(zone);
+  if (strange !== null) throw new VaultError("invalid", `policy "${name}": ${strange}`);
   for (const spec of specs) {
-    const fault = ruleFault(spec);
+    const fault = firstFault(spec);
     if (fault !== null) throw new VaultError("invalid", `policy "${name}", path "${spec.path}": ${fault}`);
-    if (isTemplate(spec.path)) templates.push({ template: parseTemplate(spec.path), spec });
-    else rules.push(Rule.of(name, spec.path, spec));
+    const guard = guardOf(spec, zone);
+    if (isTemplate(spec.path)) templates.push({ template: parseTemplate(spec.path), spec, guard });
+    else rules.push(Rule.of(name, spec.path, spec, guard));
   }
-  return Object.freeze({ name, root: false, specs, rules: Object.freeze(rules), templates: Object.freeze(templates) });
+  return Object.freeze({
+    name,
+    root: false,
+    specs,
+    zone,
+    rules: Object.freeze(rules),
+    templates: Object.freeze(templates),
+  });
 }
 
 /** The rules of a declaration, as `policyFields` parsed them. */
 export const rulesOf = (declaration: Pick<Declaration, "spec">): readonly RuleSpec[] =>
   (declaration.spec["rules"] ?? []) as unknown as readonly RuleSpec[];
 
+const zoneNameOf = (declaration: Pick<Declaration, "spec">): string =>
+  (declaration.spec["time_zone"] as string | undefined) ?? "UTC";
+
 /** Throws VaultError `invalid`. */
 export function compilePolicy(declaration: Pick<Declaration, "name" | "spec">): Policy {
   const name = normalizeName(declaration.name);
   if (name === "root") throw new VaultError("invalid", 'the policy "root" cannot be changed');
-  return compileRules(name, rulesOf(declaration));
+  return compileRules(name, rulesOf(declaration), zoneNameOf(declaration));
 }
 
-export const rootPolicy: Policy = Object.freeze({ name: "root", root: true, specs: [], rules: [], templates: [] });
+export const rootPolicy: Policy = Object.freeze({
+  name: "root",
+  root: true,
+  specs: [],
+  zone: "UTC",
+  rules: [],
+  templates: [],
+});
 export const defaultPolicy: Policy = compileRules("default", defaultRules);
 
 /** Its rules as HCL. */
-export const printPolicy = (policy: Policy): string => printRules(policy.specs);
+export const printPolicy = (policy: Policy): string => printRules(policy.specs, policy.zone);
 export const defaultPolicyText: string = printPolicy(defaultPolicy);
 
 /** As Vault spells the names of policies. */
@@ -144,8 +185,11 @@ function check(declaration: Declaration): readonly Fault[] {
   const specs = rulesOf(declaration);
   const faults = specs.flatMap((spec, at): readonly Fault[] => {
     const message = ruleFault(spec);
-    return message === null ? [] : [{ path: ["rules", at], message }];
+    const guard = guardFaults(spec).map((fault) => ({ ...fault, path: ["rules", at, ...fault.path] }));
+    return message === null ? guard : [{ path: ["rules", at], message }, ...guard];
   });
+  const strange = zoneFault(zoneNameOf(declaration));
+  if (strange !== null) faults.push({ path: ["time_zone"], message: strange });
   const own = [...nameFault(declaration), ...faults];
   return declaration.source === null || own.length > 0 ? own : gitFaults(specs);
 }

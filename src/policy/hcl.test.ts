@@ -32,7 +32,7 @@ test("reads what people write", () => {
     "path" "/a\\"b\\u00e9" { "capabilities" = ["deny"], policy = "write" }
     path "x" { capabilities = [] allowed_parameters { a = [1, -2.5, 0x10, true, "s", { k = "v" }, [1]], "*" = [] }, }
   `;
-  expect(parsePolicy(`\uFEFF${text.replaceAll("\n", "\r\n")}`)).toEqual([
+  expect(parsePolicy(`\uFEFF${text.replaceAll("\n", "\r\n")}`).rules).toEqual([
     { path: "secret/*", capabilities: ["read", "list"] },
     { path: '/a"bé', capabilities: ["deny", "create", "read", "update", "delete", "list"] },
     {
@@ -41,7 +41,25 @@ test("reads what people write", () => {
       allowed_parameters: { a: [1, -2.5, 16, true, "s", { k: "v" }, [1]], "*": [] },
     },
   ]);
-  expect(parsePolicy("")).toEqual([]);
+  expect(parsePolicy("")).toEqual({ rules: [] });
+});
+
+test("reads a condition as an object, as a block, and as JSON in a text", () => {
+  const when = { in: [{ var: "time.weekday" }, ["mon", "tue"]] };
+  for (const text of [
+    'when = { in = [{ var = "time.weekday" }, ["mon", "tue"]] }',
+    'when { "in" = [{ "var" = "time.weekday" }, ["mon", "tue",]] }',
+    'when = "{\\"in\\": [{\\"var\\": \\"time.weekday\\"}, [\\"mon\\", \\"tue\\"]]}"',
+    'when = <<EOT\n{"in": [{"var": "time.weekday"},\n ["mon", "tue"]]}\nEOT',
+  ]) {
+    const policy = parsePolicy(
+      `time_zone = "Europe/Zurich"\npath "a" { capabilities = ["read"]\n expires = "2027-01-31T00:00:00Z"\n ${text}\n }`,
+    );
+    expect(policy).toEqual({
+      rules: [{ path: "a", capabilities: ["read"], expires: "2027-01-31T00:00:00Z", when }],
+      time_zone: "Europe/Zurich",
+    });
+  }
 });
 
 test("reads JSON, one object or several", () => {
@@ -53,12 +71,12 @@ test("reads JSON, one object or several", () => {
   expect(
     parsePolicy(
       '{"name":"n","path":{"a":{"capabilities":["read"]},"b":[{"policy":"deny"},{"policy":"read","required_parameters":["x"]}]}}',
-    ),
+    ).rules,
   ).toEqual(rules);
   expect(
     parsePolicy(
       ' {"path":[{"a":{"capabilities":["read"]}},{"b":[{"policy":"deny"},{"policy":"read","required_parameters":["x"]}]}]}',
-    ),
+    ).rules,
   ).toEqual(rules);
 });
 
@@ -97,7 +115,30 @@ describe("says where and what", () => {
     ['{"path": {"a" {"capabilities": ["read"]}}}', '1:15: expected ":" after the name'],
     ['{"path": {a: {}}}', "1:11: expected a name"],
     ['{"path": {}} # more', '1:14: expected the end of the text, found "#"'],
-    ['{"path": {"a": {"capabilities": ["read"], "when": {}}}}', '1:43: "when" is no field of a path'],
+    ['{"path": {"a": {"capabilities": ["read"], "wehn": {}}}}', '1:43: "wehn" is no field of a path'],
+    ['{"path": {"a": {"capabilities": ["read"], "when": {}}}}', "1:51: when: an empty map; write one operator"],
+    [
+      'path "a" {\n  capabilities = ["read"]\n  when = { "and" = [{ "==" = [{ "var" = "time.hour" }, "8"] }] }\n}',
+      "3:56: when.and.0.==.1: is text, compared with a number",
+    ],
+    ['path "a" { when { and { x = 1 } and { x = 2 } } }', '1:33: "and" stands twice here'],
+    [
+      `path "a" { when = <<E\n{"and": [{"==": [1, 2]}],\n "and": []}\nE\n }`,
+      '1:19: "when" is no JSON object: 2:2: "and" stands twice here',
+    ],
+    ['path "a" { when = "a = 1" }', '1:19: "when" needs an object, or JSON in a text'],
+    ['path "a" { expires = "2027-02-30T00:00:00Z" }', "1:22: expires: is no instant"],
+    ['path "a" { expires = 2027 }', '1:22: "expires" needs text in quotation marks'],
+    [
+      'path "a" { capabilities = ["deny"]\n expires = "2027-01-31T00:00:00Z" }',
+      "2:12: expires: a rule that denies takes no expires",
+    ],
+    [
+      'path "a" { policy = "deny" when = { "==" = [{ "var" = "time.hour" }, 8] } }',
+      "1:35: when: a rule that denies takes no when",
+    ],
+    ['time_zone = "Europe/Zurihc"', "1:13: no time zone is called"],
+    ['time_zone = "UTC" time_zone = "UTC"', '1:19: "time_zone" stands twice'],
   ])("%s", (text, message) => {
     expect(errorOf(text)).toContain(`failed to parse policy: `);
     expect(errorOf(text)).toContain(message);
@@ -135,24 +176,41 @@ const anyJson = fc.letrec((tie) => ({
 const parameters = fc.option(fc.dictionary(fc.string(), fc.array(anyJson, { maxLength: 3 }), { maxKeys: 3 }), {
   nil: undefined,
 });
+const conditions = fc.option(
+  fc.constantFrom(
+    { "==": [{ var: "time.hour" }, 8] },
+    { and: [{ cidr: [{ var: "request.remote_address" }, "10.0.0.0/8"] }, { "!": { var: ["token.orphan"] } }] },
+    { some: [{ var: "identity.groups" }, { starts_with: [{ var: "" }, '"\n\u2028{{'] }] },
+  ),
+  { nil: undefined },
+);
 const rule = fc
   .record({
+    when: conditions,
+    expires: fc.option(fc.constant("2027-01-31T00:00:00+01:00"), { nil: undefined }),
     path: fc.string({ unit: "grapheme" }).filter((path) => !path.includes("+*") && !/\{\{|\}\}/.test(path)),
     capabilities: fc.subarray([...capabilities]),
     allowed_parameters: parameters,
     denied_parameters: parameters,
     required_parameters: fc.option(fc.array(fc.string(), { maxLength: 3 }), { nil: undefined }),
   })
-  .map((fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)));
+  .map((fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)))
+  .filter(({ capabilities: own, when, expires }) =>
+    (own as string[]).includes("deny") ? when === undefined && expires === undefined : true,
+  );
 
 test("reads back what is printed, as HCL and as JSON", () => {
   fc.assert(
-    fc.property(fc.array(rule, { maxLength: 4 }), (generated) => {
+    fc.property(fc.array(rule, { maxLength: 4 }), fc.constantFrom("UTC", "Asia/Tokyo"), (generated, zone) => {
       const rules = generated as unknown as RuleSpec[];
       const plain = JSON.parse(JSON.stringify(rules)) as unknown;
-      expect(JSON.parse(JSON.stringify(parsePolicy(printRules(rules))))).toEqual(plain);
+      const printed = parsePolicy(printRules(rules, zone));
+      expect(JSON.parse(JSON.stringify(printed.rules))).toEqual(plain);
+      expect(printed.time_zone ?? "UTC").toBe(zone);
       const members = rules.map(({ path, ...body }) => ({ [path]: body }));
-      expect(JSON.parse(JSON.stringify(parsePolicy(JSON.stringify({ path: members }))))).toEqual(plain);
+      const json = parsePolicy(JSON.stringify({ path: members, time_zone: zone }));
+      expect(JSON.parse(JSON.stringify(json.rules))).toEqual(plain);
+      expect(json.time_zone).toBe(zone);
     }),
     { numRuns: 300 },
   );
@@ -184,7 +242,7 @@ test("never throws anything but a VaultError, whatever comes", () => {
   fc.assert(
     fc.property(fc.array(fc.oneof(pieces, fc.string({ unit: "binary" }))), (parts) => {
       const text = parts.join("");
-      if (errorOf(text) === "no error") compileRules("fuzz", parsePolicy(text));
+      if (errorOf(text) === "no error") compileRules("fuzz", parsePolicy(text).rules);
     }),
     { numRuns: 500 },
   );

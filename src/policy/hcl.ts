@@ -5,10 +5,12 @@
 import { VaultError } from "../sdk/errors.ts";
 import type { Json } from "../sdk/view.ts";
 import { type Capability, capabilities, isCapability } from "./capability.ts";
+import { guardFaults } from "./guard.ts";
 import { patternFault } from "./pattern.ts";
 import type { RuleSpec } from "./rule.ts";
-import { fail, type Item, parseSyntax, placeOf, SyntaxFault, type Tree } from "./syntax.ts";
+import { type At, fail, type Item, parseSyntax, placeOf, SyntaxFault, type Tree } from "./syntax.ts";
 import { templateFault } from "./template.ts";
+import { zoneFault } from "./zone.ts";
 
 /** What `policy = "…"` stood for before there were capabilities. */
 const legacy: ReadonlyMap<string, readonly Capability[]> = new Map([
@@ -63,6 +65,47 @@ function toCapabilities(item: Item): Capability[] {
   });
 }
 
+/** Every name once, all the way down: of two, one would be lost. */
+function refuseTwice(tree: Tree): void {
+  if (tree.is === "list") for (const each of tree.items) refuseTwice(each);
+  if (tree.is !== "object") return;
+  const seen = new Set<string>();
+  for (const { at, key, value } of tree.items) {
+    if (seen.has(key)) fail(at, `${JSON.stringify(key)} stands twice here`);
+    seen.add(key);
+    refuseTwice(value);
+  }
+}
+
+/** JSON Logic, as an object of this syntax or as JSON in a text (a heredoc is one). */
+function toCondition(item: Item): Json {
+  const { value } = item;
+  if (value.is !== "scalar" || typeof value.value !== "string") {
+    refuseTwice(value);
+    return toJson(value);
+  }
+  if (!value.value.trimStart().startsWith("{")) fail(value.at, '"when" needs an object, or JSON in a text');
+  try {
+    const tree: Tree = { is: "object", at: value.at, items: parseSyntax(value.value).items };
+    refuseTwice(tree);
+    return toJson(tree);
+  } catch (error) {
+    if (!(error instanceof SyntaxFault)) throw error;
+    return fail(value.at, `"when" is no JSON object: ${placeOf(value.value, error.at)}: ${error.message}`);
+  }
+}
+
+/** Where a part of an object or a list starts, as far as the path leads. */
+function placeIn(tree: Tree, path: readonly (string | number)[]): At {
+  const [step, ...rest] = path;
+  if (tree.is === "list" && typeof step === "number") {
+    const item = tree.items[step];
+    return item === undefined ? tree.at : placeIn(item, rest);
+  }
+  const item = tree.is === "object" ? tree.items.find(({ key }) => key === step) : undefined;
+  return item === undefined ? tree.at : placeIn(item.value, rest);
+}
+
 function toValues(item: Item): Record<string, readonly Json[]> {
   const { value } = item;
   if (value.is !== "object")
@@ -112,6 +155,18 @@ const readers = new Map<string, (item: Item, rule: Draft) => void>([
       rule.required_parameters = toTexts(item);
     },
   ],
+  [
+    "when",
+    (item, rule) => {
+      rule.when = toCondition(item);
+    },
+  ],
+  [
+    "expires",
+    (item, rule) => {
+      rule.expires = toText(item, item.value);
+    },
+  ],
   ["comment", (item) => void toText(item, item.value)],
 ]);
 
@@ -133,6 +188,8 @@ function toRule(path: string, item: Item, body: Tree): RuleSpec {
     seen.add(entry.key);
     read(entry, rule);
   }
+  const [guard] = guardFaults(rule);
+  if (guard !== undefined) fail(placeIn(body, guard.path), `${guard.path.join(".")}: ${guard.message}`);
   return Object.freeze(rule);
 }
 
@@ -156,21 +213,38 @@ function rulesAt(item: Item, json: boolean): readonly RuleSpec[] {
   return [toRule(path, item, item.value)];
 }
 
-function readPolicy(text: string): readonly RuleSpec[] {
-  const { json, items } = parseSyntax(text);
-  return items.flatMap((item) => {
-    if (item.key === "path") return rulesAt(item, json);
-    if (item.key !== "name" || item.labels.length > 0) {
-      return fail(item.at, `${JSON.stringify(item.key)} is nothing a policy has; there are path and name`);
-    }
-    toText(item, item.value);
-    return [];
-  });
+/** What a policy's text says. */
+export interface PolicyText {
+  readonly rules: readonly RuleSpec[];
+  /** IANA name; UTC where there is none. */
+  readonly time_zone?: string;
 }
 
-/** The rules of a policy's text; `name` is for errors only, and a `name` in the text is read over, as in Vault.
+function readPolicy(text: string): PolicyText {
+  const { json, items } = parseSyntax(text);
+  const rules: RuleSpec[] = [];
+  let zone: string | null = null;
+  for (const item of items) {
+    if (item.key === "path") {
+      rules.push(...rulesAt(item, json));
+      continue;
+    }
+    if ((item.key !== "name" && item.key !== "time_zone") || item.labels.length > 0) {
+      return fail(item.at, `${JSON.stringify(item.key)} is nothing a policy has; there are path, name and time_zone`);
+    }
+    const value = toText(item, item.value);
+    if (item.key === "name") continue;
+    if (zone !== null) fail(item.at, '"time_zone" stands twice');
+    const fault = zoneFault(value);
+    if (fault !== null) fail(item.value.at, fault);
+    zone = value;
+  }
+  return { rules, ...(zone !== null && { time_zone: zone }) };
+}
+
+/** A policy's text; `name` is for errors only, and a `name` in the text is read over, as in Vault.
  *  Throws VaultError `invalid` with line:column. */
-export function parsePolicy(text: string, name?: string): readonly RuleSpec[] {
+export function parsePolicy(text: string, name?: string): PolicyText {
   if (text.length > longestText) throw new VaultError("invalid", `a policy has at most ${longestText} characters`);
   const clean = text.replace(/^\uFEFF/, "");
   try {

@@ -4,8 +4,9 @@
 // the index at most once, whatever the path.
 
 import type { Operation } from "../sdk/request.ts";
-import { type Capability, namesOf } from "./capability.ts";
+import { type Capability, namesOf, needs, sudo } from "./capability.ts";
 import type { Policy } from "./compile.ts";
+import type { Facts } from "./facts.ts";
 import { covers, isMoreSpecific } from "./pattern.ts";
 import { type Decision, Rule } from "./rule.ts";
 import { bind, type Bindings } from "./template.ts";
@@ -34,6 +35,8 @@ const everything: Decision = Object.freeze({
   sudo: true,
   rule: Object.freeze({ path: "*", policies: Object.freeze(["root"]) }),
 });
+/** What capabilities are asked one by one. */
+const operations: readonly Operation[] = ["create", "read", "update", "patch", "delete", "list", "scan"];
 const rootOnly: readonly string[] = Object.freeze(["root"]);
 
 const better = (one: Rule | null, other: Rule | null): Rule | null => {
@@ -70,6 +73,8 @@ const together = (had: Rule | null | undefined, rule: Rule): Rule => (had ? had.
 export class Acl {
   /** Includes the policy `root`: everything is allowed. */
   readonly root: boolean;
+  /** Some rule waits for a condition or has an end: `check` wants facts. */
+  conditional = false;
   readonly #exact = new Map<string, Rule>();
   readonly #patterns = node();
   #hasPatterns = false;
@@ -81,21 +86,39 @@ export class Acl {
     for (const rule of rules) this.#add(rule);
   }
 
-  /** `data` are the request's fields: a rule that restricts them refuses where they are left out. */
-  check(path: string, operation: Operation, data?: Readonly<Record<string, unknown>>): Decision {
+  /** `data` are the request's fields: a rule that restricts them refuses where they are left out. Without `facts` every
+   *  rule with a condition or an end is withheld. */
+  check(
+    path: string,
+    operation: Operation,
+    data?: Readonly<Record<string, unknown>>,
+    facts: Facts | null = null,
+  ): Decision {
     if (this.root) return everything;
     if (operation === "help") return help;
-    const rule = this.#find(path, operation === "list" || operation === "scan");
-    return rule === null ? nothing : rule.decide(operation, data);
+    const rule = this.rule(path, operation);
+    return rule === null ? nothing : rule.decide(operation, data, facts);
   }
 
-  /** Sorted; ["deny"] where there are none, ["root"] for root. Frozen. */
-  capabilities(path: string): readonly (Capability | "root")[] {
+  /** The rule that decides, null where there is none; for explaining what `check` says. */
+  rule(path: string, operation: Operation): Rule | null {
+    return this.#find(path, operation === "list" || operation === "scan");
+  }
+
+  /** Sorted; ["deny"] where there are none, ["root"] for root. Frozen. Where conditions are met, each operation is asked
+   *  with the facts that `factsOf` gives for it; without, what waits for something is left out. */
+  capabilities(path: string, factsOf?: (operation: Operation) => Facts): readonly (Capability | "root")[] {
     if (this.root) return rootOnly as readonly "root"[];
-    return namesOf(this.#find(path, true)?.mask ?? 0);
+    const rule = this.#find(path, true);
+    if (rule === null || !rule.conditional) return namesOf(rule?.mask ?? 0);
+    const masks = operations.map((operation) => {
+      const { mask } = rule.holding(factsOf?.(operation) ?? null);
+      return mask & (needs[operation] | sudo);
+    });
+    return namesOf(masks.reduce((sum, mask) => sum | mask, 0));
   }
 
-  /** Whether anything at or below a mount may be allowed: some rule that grants could match a path there, and is not
+  /** Whether anything at or below a mount may be allowed, once conditions hold: some rule that grants could match a path there, and is not
    *  wholly behind one that covers the mount. `prefix` ends in "/". The first call for a prefix looks at every rule. */
   reachable(prefix: string): boolean {
     if (this.root) return true;
@@ -139,6 +162,7 @@ export class Acl {
   }
 
   #add(rule: Rule): void {
+    if (rule.conditional) this.conditional = true;
     const { pattern } = rule;
     if (pattern.exact) {
       this.#exact.set(pattern.path, together(this.#exact.get(pattern.path), rule));
@@ -175,9 +199,9 @@ function* rulesOf(policies: readonly Policy[], paths: readonly (string | null)[]
   let at = 0;
   for (const policy of policies) {
     yield* policy.rules;
-    for (const { spec } of policy.templates) {
+    for (const { spec, guard } of policy.templates) {
       const path = paths[at++];
-      if (typeof path === "string") yield Rule.of(policy.name, path, spec);
+      if (typeof path === "string") yield Rule.of(policy.name, path, spec, guard);
     }
   }
 }

@@ -1,6 +1,7 @@
 // allowed_parameters, denied_parameters and required_parameters: what the body of a request may hold.
 // Must hold: Vault's meaning, merging included, but for numbers, which are compared by value (Vault's never match a
-// request's); an allow list in one policy binds the others on the same path too.
+// request's); an allow list in one policy binds the others on the same path too. Where a rule is withheld for its condition,
+// the values that it allows are withheld as well, and what it restricts stays restricted.
 // Known gap: as in Vault a list in a request is one value, so denying "admin" does not deny ["admin", "dev"].
 
 import type { Json } from "../sdk/view.ts";
@@ -10,6 +11,8 @@ type Values = ReadonlyMap<string, readonly Json[]>;
 export interface Parameters {
   /** By lower-case name; an empty list is any value. */
   readonly allowed: Values;
+  /** What of `allowed` is in force: all of it, but for the lists of rules that are withheld. */
+  readonly accepted: Values;
   readonly denied: Values;
   /** Lower case. */
   readonly required: readonly string[];
@@ -45,16 +48,23 @@ export function parametersOf(spec: ParameterSpec): Parameters | null {
   const allowed = valuesOf(spec.allowed_parameters);
   const denied = valuesOf(spec.denied_parameters);
   const required = (spec.required_parameters ?? []).map((name) => name.toLowerCase());
-  return allowed.size + denied.size + required.length === 0 ? null : { allowed, denied, required };
+  return allowed.size + denied.size + required.length === 0 ? null : { allowed, accepted: allowed, denied, required };
 }
 
 export function joinParameters(one: Parameters | null, other: Parameters | null): Parameters | null {
   if (one === null || other === null) return one ?? other;
+  const allowed = join(one.allowed, other.allowed);
   return {
-    allowed: join(one.allowed, other.allowed),
+    allowed,
+    accepted: allowed,
     denied: join(one.denied, other.denied),
     required: [...new Set([...one.required, ...other.required])],
   };
+}
+
+/** All that `parameters` restrict, with only those values accepted that `held` allow. */
+export function acceptOnly(parameters: Parameters | null, held: Parameters | null): Parameters | null {
+  return parameters === null ? null : { ...parameters, accepted: held?.allowed ?? new Map() };
 }
 
 /** `*` at one end or at both, in texts of two and more characters. */
@@ -90,17 +100,18 @@ const isIn = (list: readonly Json[], value: unknown): boolean =>
 
 /** Whether a request with these fields may pass. */
 export function permits(parameters: Parameters, data: Readonly<Record<string, unknown>>): boolean {
-  const { allowed, denied, required } = parameters;
+  const { allowed, accepted, denied, required } = parameters;
   if (required.some((name) => !Object.hasOwn(data, name))) return false;
   const given = Object.keys(data);
   if (given.length === 0) return true;
   if (denied.has("*")) return false;
-  const others = allowed.size === 0 || allowed.has("*");
+  const others = allowed.size === 0 || accepted.has("*");
   const all = others && allowed.size < 2;
   return given.every((name) => {
     const refused = denied.get(name.toLowerCase());
     if (refused !== undefined && isIn(refused, data[name])) return false;
-    const accepted = allowed.get(name.toLowerCase());
-    return all || (accepted === undefined ? others : isIn(accepted, data[name]));
+    if (all || !allowed.has(name.toLowerCase())) return others;
+    const values = accepted.get(name.toLowerCase());
+    return values !== undefined && isIn(values, data[name]);
   });
 }

@@ -16,11 +16,14 @@ function printValue(value: Json): string {
 
 function printRule(rule: RuleSpec): string {
   const lines = [`path ${quote(rule.path)} {`, `  capabilities = ${printValue(rule.capabilities)}`];
-  for (const name of ["allowed_parameters", "denied_parameters", "required_parameters"] as const) {
+  for (const name of ["allowed_parameters", "denied_parameters", "required_parameters", "when", "expires"] as const) {
     const value = rule[name];
     if (value !== undefined) lines.push(`  ${name} = ${printValue(value)}`);
   }
   return `${lines.join("\n")}\n}\n`;
 }
 
-export const printRules = (rules: readonly RuleSpec[]): string => rules.map(printRule).join("\n");
+export function printRules(rules: readonly RuleSpec[], zone = "UTC"): string {
+  const head = zone === "UTC" ? [] : [`time_zone = ${quote(zone)}\n`];
+  return [...head, ...rules.map(printRule)].join("\n");
+}

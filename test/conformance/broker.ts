@@ -44,6 +44,7 @@ export function exchangeOf(data: Record<string, unknown> = {}): Exchange {
     principal: null,
     generation: "abc+1",
     rule: null,
+    facts: null,
     allowed: true,
   };
 }

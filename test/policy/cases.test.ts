@@ -32,7 +32,10 @@ interface Case {
 const folder = join(import.meta.dirname, "../cases/policy");
 
 function aclOf(given: Case): Acl {
-  const policies = Object.entries(given.policies).map(([name, text]) => compileRules(name, parsePolicy(text)));
+  const policies = Object.entries(given.policies).map(([name, text]) => {
+    const { rules, time_zone } = parsePolicy(text);
+    return compileRules(name, rules, time_zone);
+  });
   return merge(policies, given.caller);
 }
 
@@ -40,7 +43,7 @@ function asks(given: Case): void {
   const acl = aclOf(given);
   const plain: PlainPolicy[] = Object.entries(given.policies).map(([name, text]) => ({
     name,
-    rules: parsePolicy(text) as readonly PlainRule[],
+    rules: parsePolicy(text).rules as readonly PlainRule[],
   }));
   for (const ask of given.ask ?? []) {
     const decision = acl.check(ask.path, ask.operation, ask.data ?? {});

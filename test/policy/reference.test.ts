@@ -2,6 +2,7 @@
 
 import { expect, test } from "vitest";
 import * as compile from "../../src/policy/compile.ts";
+import * as facts from "../../src/policy/facts.ts";
 import * as hcl from "../../src/policy/hcl.ts";
 import * as match from "../../src/policy/match.ts";
 import { compareWithReference } from "./random.ts";
@@ -9,7 +10,7 @@ import { compareWithReference } from "./random.ts";
 const cases = 100_000;
 
 test("the matcher decides random cases as the reference does", { timeout: 60_000 }, () => {
-  const outcome = compareWithReference({ compile, hcl, match }, 3, cases);
+  const outcome = compareWithReference({ compile, facts, hcl, match }, 3, cases);
   expect(outcome.difference).toBeNull();
   expect(outcome.cases).toBe(cases);
   expect(outcome.allowed / cases).toBeGreaterThan(0.3);

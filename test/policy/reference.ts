@@ -10,17 +10,30 @@ export interface PlainRule {
   readonly allowed_parameters?: Readonly<Record<string, readonly unknown[]>>;
   readonly denied_parameters?: Readonly<Record<string, readonly unknown[]>>;
   readonly required_parameters?: readonly string[];
+  /** Of `==`, `in`, `!`, `and`, `or` and `var` only. */
+  readonly when?: unknown;
+  readonly expires?: string;
 }
 
 export interface PlainPolicy {
   readonly name: string;
+  /** A zone and how many hours it is ahead of UTC; UTC where left out. */
+  readonly zone?: { readonly name: string; readonly hours: number };
   readonly rules: readonly PlainRule[];
 }
 
 /** Values of templates by their text between the braces. */
 export type Facts = Readonly<Record<string, string>>;
 
+/** What is so when somebody asks: facts by name as conditions call them, and milliseconds since 1970. */
+export interface World {
+  readonly facts: Readonly<Record<string, string | boolean | readonly string[]>>;
+  readonly time: number;
+}
+
 export interface Question {
+  /** Left out where nothing is known. */
+  readonly world?: World;
   readonly path: string;
   readonly operation: Operation;
   readonly data: Readonly<Record<string, unknown>>;
@@ -34,6 +47,49 @@ export interface Answer {
 
 interface Owned extends PlainRule {
   readonly policy: string;
+  readonly hours: number;
+}
+
+class Missing extends Error {}
+
+/** A condition as JSON Logic has it, but that a missing fact ends it. */
+function evaluate(logic: unknown, know: (name: string) => unknown): unknown {
+  if (Array.isArray(logic)) return logic.map((each) => evaluate(each, know));
+  if (typeof logic !== "object" || logic === null) return logic;
+  const operator = Object.keys(logic)[0] ?? "";
+  const given = (logic as Record<string, unknown>)[operator];
+  const list = (Array.isArray(given) ? given : [given]) as readonly unknown[];
+  if (operator === "and") return list.every((each) => evaluate(each, know) === true);
+  if (operator === "or") return list.some((each) => evaluate(each, know) === true);
+  const [one, other] = list.map((each) => evaluate(each, know));
+  if (operator === "!") return one !== true;
+  if (operator === "==") return one === other;
+  if (operator === "in") return (other as readonly unknown[]).includes(one);
+  const value = know(String(one));
+  if (operator !== "var" || value === undefined) throw new Missing();
+  return value;
+}
+
+const days = ["thu", "fri", "sat", "sun", "mon", "tue", "wed"];
+
+/** Whether what a rule waits for is so. */
+function isHeld(rule: Owned, { world, path, operation }: Pick<Question, "world" | "path" | "operation">): boolean {
+  if (rule.when === undefined && rule.expires === undefined) return true;
+  if (world === undefined || (rule.expires !== undefined && !(world.time < Date.parse(rule.expires)))) return false;
+  const hours = Math.floor(world.time / 3_600_000) + rule.hours;
+  const know = (name: string): unknown => {
+    if (name === "request.path") return path;
+    if (name === "request.operation") return operation;
+    if (name === "time.hour") return hours % 24;
+    // 1 January 1970 was a Thursday.
+    return name === "time.weekday" ? days[Math.floor(hours / 24) % 7] : world.facts[name];
+  };
+  try {
+    return rule.when === undefined || evaluate(rule.when, know) === true;
+  } catch (error) {
+    if (error instanceof Missing) return false;
+    throw error;
+  }
 }
 
 /** "{{ name }}" with its value; null where there is none, or one that is more than a single name. */
@@ -124,7 +180,8 @@ function listed(
   return lists.some((list) => list.length === 0) ? [] : lists.flat();
 }
 
-function fieldsPass(rules: readonly Owned[], data: Question["data"]): boolean {
+/** What is forbidden is forbidden by all rules; what is accepted, by those that are held. */
+function fieldsPass(rules: readonly Owned[], held: readonly Owned[], data: Question["data"]): boolean {
   for (const rule of rules) {
     for (const name of rule.required_parameters ?? [])
       if (!Object.keys(data).includes(name.toLowerCase())) return false;
@@ -135,10 +192,14 @@ function fieldsPass(rules: readonly Owned[], data: Question["data"]): boolean {
     if (listed(rules, "denied_parameters", "*") !== null) return false;
     const denied = listed(rules, "denied_parameters", name.toLowerCase());
     if (denied !== null && (denied.length === 0 || denied.some((each) => fits(each, value)))) return false;
-    if (!restricted || (only.size === 1 && only.has("*"))) continue;
-    const allowed = listed(rules, "allowed_parameters", name.toLowerCase());
-    if (allowed === null && !only.has("*")) return false;
-    if (allowed !== null && allowed.length > 0 && !allowed.some((each) => fits(each, value))) return false;
+    if (!restricted) continue;
+    const others = listed(held, "allowed_parameters", "*") !== null;
+    if (listed(rules, "allowed_parameters", name.toLowerCase()) === null || (only.size === 1 && only.has("*"))) {
+      if (!others) return false;
+      continue;
+    }
+    const allowed = listed(held, "allowed_parameters", name.toLowerCase());
+    if (allowed === null || (allowed.length > 0 && !allowed.some((each) => fits(each, value)))) return false;
   }
   return true;
 }
@@ -148,7 +209,8 @@ function applying(policies: readonly PlainPolicy[], facts: Facts): Owned[] {
   return policies.flatMap((policy) =>
     policy.rules.flatMap((rule) => {
       const filled = rule.path.includes("{{") ? substitute(rule.path, facts) : rule.path;
-      return filled === null ? [] : [{ ...rule, path: filled.replace(/^\//, ""), policy: policy.name }];
+      if (filled === null) return [];
+      return [{ ...rule, path: filled.replace(/^\//, ""), policy: policy.name, hours: policy.zone?.hours ?? 0 }];
     }),
   );
 }
@@ -167,18 +229,32 @@ export function answer(policies: readonly PlainPolicy[], facts: Facts, question:
   const here = rules.filter((rule) => rule.path === deciding);
   const denying = here.filter((rule) => rule.capabilities.includes("deny"));
   if (denying.length > 0) return { allowed: false, sudo: false, rule: { path: deciding, policies: named(denying) } };
-  const sudo = here.some((rule) => rule.capabilities.includes("sudo"));
-  const granting = here.filter((rule) => rule.capabilities.includes(operation));
-  const fields = ["create", "read", "update", "patch"].includes(operation) ? fieldsPass(here, data) : true;
+  const held = here.filter((rule) => isHeld(rule, question));
+  const sudo = held.some((rule) => rule.capabilities.includes("sudo"));
+  const granting = held.filter((rule) => rule.capabilities.includes(operation));
+  const fields = ["create", "read", "update", "patch"].includes(operation) ? fieldsPass(here, held, data) : true;
   const allowed = granting.length > 0 && fields;
   return { allowed, sudo, rule: { path: deciding, policies: named(allowed ? granting : here) } };
 }
 
-export function capabilitiesAt(policies: readonly PlainPolicy[], facts: Facts, path: string): readonly string[] {
+const operations = ["create", "read", "update", "patch", "delete", "list", "scan"] as const;
+
+export function capabilitiesAt(
+  policies: readonly PlainPolicy[],
+  facts: Facts,
+  path: string,
+  world?: World,
+): readonly string[] {
   if (policies.some((policy) => policy.name === "root")) return ["root"];
   const rules = applying(policies, facts);
   const deciding = decidingPath(rules, path, true);
   const here = rules.filter((rule) => rule.path === deciding);
-  const names = new Set(here.flatMap((rule) => rule.capabilities));
-  return names.has("deny") || names.size === 0 ? ["deny"] : [...names].sort();
+  if (here.some((rule) => rule.capabilities.includes("deny"))) return ["deny"];
+  const names = new Set<string>();
+  for (const operation of operations) {
+    const held = here.filter((rule) => isHeld(rule, { path, operation, ...(world && { world }) }));
+    for (const name of held.flatMap((rule) => rule.capabilities))
+      if (name === operation || name === "sudo") names.add(name);
+  }
+  return names.size === 0 ? ["deny"] : [...names].sort();
 }

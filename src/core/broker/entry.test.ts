@@ -27,7 +27,7 @@ function hashed(value: unknown): unknown {
 
 /** Vault's entry as an object, built from the specification of the format and not from the code. */
 function reference(time: number, exchange: Exchange, outcome: Outcome | null): unknown {
-  const { request, principal, mount, rule } = exchange;
+  const { request, principal, mount, rule, facts } = exchange;
   const token = request.token === null || request.token === "" ? {} : { client_token: hmac(request.token) };
   const mounted =
     mount === null
@@ -57,6 +57,7 @@ function reference(time: number, exchange: Exchange, outcome: Outcome | null): u
     type: outcome === null ? "request" : "response",
     generation: exchange.generation,
     ...(rule !== null && { rule }),
+    ...(facts !== null && { facts }),
     auth: {
       ...who,
       policy_results: {
@@ -168,6 +169,7 @@ const exchange: fc.Arbitrary<Exchange> = fc.record({
   mount: fc.option(fc.record({ path: clear, type: clear, accessor: clear, class: fc.constantFrom("secret", "auth") })),
   principal: fc.option(principal),
   generation: clear,
+  facts: fc.option(fc.dictionary(clear, fc.oneof(clear, fc.nat(), fc.constant(null)), { noNullPrototype: true })),
   rule: fc.option(
     fc
       .tuple(fc.array(fc.stringMatching(/^[a-z]{1,5}$/), { minLength: 1, maxLength: 3 }), clear)

@@ -1,6 +1,7 @@
 // Audit entries in Vault's format, written as text from parts that are serialised once: objects are built for nobody.
 // Must hold: tokens, accessors and every string and number of request and response data are hashed; what is in clear is
-// what Vault has in clear (paths, names of fields and policies, addresses, error texts, which hold no secrets).
+// what Vault has in clear (paths, names of fields and policies, addresses, error texts, which hold no secrets), and the facts
+// that conditions read, none of which is secret.
 
 import { rfc3339 } from "../../lib/clock.ts";
 import type { VaultError } from "../../sdk/errors.ts";
@@ -50,6 +51,7 @@ export class Format {
     return (
       `,"generation":${quote(exchange.generation)}` +
       (exchange.rule === null ? "" : `,"rule":${quote(exchange.rule)}`) +
+      (exchange.facts === null ? "" : `,"facts":${JSON.stringify(exchange.facts)}`) +
       `,"auth":{${part?.auth ?? '"token_type":"default"'},"policy_results":{"allowed":${exchange.allowed}` +
       `${exchange.rule === null ? "" : this.#granting(exchange.rule)}}}` +
       `,"request":{"id":${quote(request.id)}` +

@@ -1,10 +1,13 @@
 // sys/capabilities: what a token may at given paths, by the same policies that decide requests.
+// Where conditions are met, the answer is what holds now: for the caller's own token, from where he asks; for another's,
+// with what is known of that token, and from an address that is not known, so that what depends on it is left out.
 
 import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
-import { coreHandler } from "../call.ts";
+import { factsOf } from "../asking.ts";
+import { type CoreCall, coreHandler } from "../call.ts";
 import { deniedError, type Session } from "../session.ts";
 
 const pathFields = {
@@ -13,12 +16,21 @@ const pathFields = {
 } as const;
 
 function answer(
+  call: CoreCall,
   session: Session,
   data: { readonly path?: readonly string[] | undefined; readonly paths?: readonly string[] | undefined },
 ): Response {
   const paths = data.paths ?? data.path ?? [];
   if (paths.length === 0) throw new VaultError("invalid", "paths must be supplied");
-  const each = Object.fromEntries(paths.map((path) => [path, session.acl.capabilities(path.replace(/^\/+/, ""))]));
+  const { time, connection } = call.request;
+  const own = session.entry.id === call.session?.entry.id;
+  const situation = { time, remoteAddress: own ? connection.remoteAddress : "" };
+  const each = Object.fromEntries(
+    paths.map((given) => {
+      const path = given.replace(/^\/+/, "");
+      return [given, session.acl.capabilities(path, (operation) => factsOf(session, path, operation, situation))];
+    }),
+  );
   return { data: { ...each, ...(paths.length === 1 && { capabilities: each[paths[0] ?? ""] }) }, shape: "both" };
 }
 
@@ -32,7 +44,7 @@ export const capabilityRoutes: readonly Route[] = [
         fields: pathFields,
         run: async (call) => {
           if (call.session === null) throw new VaultError("unauthenticated", "permission denied");
-          return answer(call.session, call.data);
+          return answer(call, call.session, call.data);
         },
       }),
     },
@@ -47,7 +59,7 @@ export const capabilityRoutes: readonly Route[] = [
         run: async (call) => {
           const session = await call.core.sessions.load(call.data.token, call.generation);
           if (session.expiresAt !== 0 && call.request.time >= session.expiresAt) throw deniedError();
-          return answer(session, call.data);
+          return answer(call, session, call.data);
         },
       }),
     },
@@ -62,7 +74,7 @@ export const capabilityRoutes: readonly Route[] = [
         run: async (call) => {
           const entry = await call.core.tokens.byAccessor(call.data.accessor);
           if (entry === null) throw new VaultError("invalid", "invalid accessor");
-          return answer(await call.core.sessions.of(entry, call.generation), call.data);
+          return answer(call, await call.core.sessions.of(entry, call.generation), call.data);
         },
       }),
     },

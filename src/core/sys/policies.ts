@@ -48,8 +48,7 @@ async function write(call: CoreCall<typeof writeFields>): Promise<null> {
   if (!given) throw new VaultError("invalid", "'policy' parameter not supplied or empty");
   if (name === "root") throw new VaultError("invalid", 'cannot update "root" policy');
   const text = decoded(given);
-  const rules = parsePolicy(text, name);
-  const spec = { rules, text } as unknown as Record<string, Json>;
+  const spec = { ...parsePolicy(text, name), text } as unknown as Record<string, Json>;
   const declaration: Declaration = {
     kind: "Policy",
     mount: null,
