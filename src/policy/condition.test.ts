@@ -339,7 +339,7 @@ describe("json-logic-js", () => {
   const name = (facts: fc.Arbitrary<string>): fc.Arbitrary<unknown> =>
     fc.tuple(facts, fc.boolean()).map(([one, listed]) => ({ var: listed ? [one] : one }));
   const call = (operators: readonly string[], ...args: readonly fc.Arbitrary<unknown>[]): fc.Arbitrary<unknown> =>
-    fc.tuple(fc.constantFrom(...operators), ...args).map(([operator, ...given]) => ({ [operator as string]: given }));
+    fc.tuple(fc.constantFrom(...operators), ...args).map(([operator, ...given]) => ({ [operator]: given }));
   const equal = ["==", "!=", "===", "!=="];
   const order = ["<", "<=", ">", ">="];
   const clockText = fc.constantFrom("00:00", "08:30", "12:00", "23:59");

@@ -15,6 +15,8 @@ export interface ViewOp {
   readonly key: string;
   /** An object is stored as JSON, null deletes. The caller gives the object away: the view freezes and caches it. */
   readonly value: Uint8Array | object | null;
+  /** What must be there now. Say "absent" where the key is new by its making: storage need not be asked then what is
+   *  overwritten. */
   readonly expect?: number | "absent";
 }
 

@@ -2,7 +2,7 @@
 // out views of the decrypted tree.
 // Must hold: a call that began before a seal never returns data after it.
 // Known gap: keys and entries that were dropped stay in memory until the garbage collector takes them; parsed JSON cannot
-// be wiped. An entry that was deleted or replaced by an earlier version of itself is not noticed here.
+// be wiped. An entry that was deleted or replaced by an earlier version of itself is noticed by the scan alone (scan.ts).
 
 import type { KeyObject } from "node:crypto";
 import { systemClock, type Clock } from "../../lib/clock.ts";
@@ -14,7 +14,7 @@ import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { addTerm, changeRoot, createKeyring, type Keyring, keyringKey, openKeyring } from "./keyring.ts";
 import { copyOf, sealed, Session } from "./session.ts";
-import { firstMark, markOp, versionsKey } from "./versions.ts";
+import { firstMark, formatMark, markOp, versionsKey } from "./versions.ts";
 
 export interface BarrierOptions {
   readonly storage: StorageBackend;
@@ -57,15 +57,21 @@ export class Barrier {
     return this.#life.run("life", async () => {
       if (await this.initialized()) throw new VaultError("invalid", "Vault is already initialized");
       const file = createKeyring(rootKey, keyringVersion, this.#clock.now());
-      const { active } = openKeyring(rootKey, keyringVersion, file);
-      const seal = (version: number): Uint8Array => encryptBound(active.stanza, versionsKey, version, Buffer.alloc(0));
+      const keyring = openKeyring(rootKey, keyringVersion, file);
       // The mark first: a store that is not atomic and stops in between is one without a keyring, and begins anew. Its
       // mark is then of a key that nobody has.
-      const left = await this.#storage.get(versionsKey);
-      await this.#storage.write([
-        markOp({ seal }, firstMark, left?.version ?? "absent"),
-        { key: keyringKey, value: file, version: keyringVersion, expect: "absent" },
-      ]);
+      const left = this.#storage.atomic ? null : await this.#storage.get(versionsKey);
+      const seal = (version: number): Uint8Array =>
+        encryptBound(keyring.active.stanza, versionsKey, version, formatMark);
+      const session = new Session(this.#storage, this.#log, keyring, 0);
+      try {
+        await session.replace([
+          markOp({ seal }, firstMark, left?.version ?? "absent"),
+          { key: keyringKey, value: file, version: keyringVersion, expect: "absent" },
+        ]);
+      } finally {
+        session.close();
+      }
     });
   }
 
@@ -78,8 +84,13 @@ export class Barrier {
       const stored = await this.#storage.get(keyringKey);
       if (stored === null) throw new VaultError("uninitialized", "Vault is not initialized");
       const keyring = this.#openKeyring(rootKey, stored);
-      if (seals !== this.#seals) throw sealed();
-      this.#session = new Session(this.#storage, this.#log, keyring, this.#cacheBytes);
+      const session = new Session(this.#storage, this.#log, keyring, this.#cacheBytes);
+      await session.open();
+      if (seals !== this.#seals) {
+        session.close();
+        throw sealed();
+      }
+      this.#session = session;
     });
   }
 

@@ -2,8 +2,8 @@
 // Must hold:
 //  - nothing is returned after `close`, not even by calls that began before it;
 //  - an entry is returned only where it decrypts under a key of the keyring as this very key and version;
-//  - the cache never holds what is older than storage: a write enters it once it is durable, a write that failed or met
-//    another write of the same key empties its place, and a read that a write has overtaken is not kept.
+//  - the cache never holds what is older than storage: a write enters it once it is durable, a write that failed empties
+//    its place, and a read that a write has overtaken is not kept.
 
 import { createHmac, createPrivateKey, createSecretKey, type KeyObject } from "node:crypto";
 import { AgeError, type StanzaKey } from "../../lib/age.ts";
@@ -17,7 +17,9 @@ import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { deepFreeze, freezePlain } from "./json.ts";
 import { keyringKey, type Keyring, type WrittenKeyring } from "./keyring.ts";
-import { Versions, versionsKey } from "./versions.ts";
+import { sumKey } from "./sum.ts";
+import { formatMark, Versions, versionsKey } from "./versions.ts";
+import { type State, Writer } from "./writer.ts";
 
 /** One decrypted entry. */
 export interface Entry {
@@ -28,22 +30,18 @@ export interface Entry {
   json: ViewEntry<object> | null;
   /** Of the text. */
   readonly size: number;
-}
-
-interface Writing {
-  count: number;
-  /** Two writes of the key were under way at once: which one landed last is for storage to say. */
-  mixed: boolean;
+  /** As the sum counts it. */
+  readonly element: bigint;
 }
 
 export const sealed = (): VaultError => new VaultError("sealed", "Vault is sealed");
 // RFC 8410: the DER in front of the 32 bytes of an Ed25519 private key.
 const ed25519Prefix = Buffer.from("302e020100300506032b657004220420", "hex");
-const reserved: ReadonlySet<string> = new Set([keyringKey, versionsKey]);
+const reserved: ReadonlySet<string> = new Set([keyringKey, versionsKey, sumKey]);
 
 /** Bytes that an entry takes: parsed JSON is about three times its text. */
 const absentWeight = 200;
-const weigh = (key: string, entry: Entry): number => 300 + 2 * key.length + 4 * entry.size;
+const weigh = (key: string, entry: Entry): number => 360 + 2 * key.length + 4 * entry.size;
 
 function checkReserved(key: string): void {
   if (reserved.has(key)) throw new VaultError("internal", "storage: this key belongs to the barrier");
@@ -53,10 +51,10 @@ export class Session {
   readonly #storage: StorageBackend;
   readonly #log: Logger;
   readonly #versions: Versions;
+  readonly #writer: Writer;
   /** By key; null where storage is known to hold nothing. */
   readonly #cache: Lru<Entry | null>;
   readonly #reads = new Map<string, Promise<Entry | null>>();
-  readonly #writes = new Map<string, Writing>();
   readonly #macs = new Map<string, KeyObject>();
   readonly #find = (name: string): StanzaKey | null => this.#keyring?.terms.get(name)?.stanza ?? null;
   #keyring: Keyring | null;
@@ -67,15 +65,33 @@ export class Session {
     this.#log = log;
     this.#keyring = keyring;
     this.#cache = new Lru(cacheBytes);
-    this.#versions = new Versions(storage, {
-      seal: (version) => encryptBound(this.#keys().active.stanza, versionsKey, version, Buffer.alloc(0)),
+    const seal = (key: string, version: number, value: Uint8Array): Buffer =>
+      encryptBound(this.#keys().active.stanza, key, version, value);
+    this.#writer = new Writer({
+      storage,
+      log,
+      mac: this.mac("sum"),
+      seal,
+      open: (key, stored) => this.#decrypt(key, stored),
+      known: (key) => this.#cache.get(key),
+      forget: (key) => this.#cache.delete(key),
+    });
+    const store = { get: (key: string) => storage.get(key), write: (ops: readonly Op[]) => this.#writer.write(ops) };
+    this.#versions = new Versions(store, {
+      seal: (version) => seal(versionsKey, version, formatMark),
       open: (stored) => void this.#decrypt(versionsKey, stored),
     });
+  }
+
+  /** Reads the sum. */
+  open(): Promise<void> {
+    return this.#writer.open();
   }
 
   /** Forgets keys and entries. Calls under way reject with `sealed`. */
   close(): void {
     this.#keyring = null;
+    this.#writer.close(sealed());
     for (const entry of this.#cache.values()) {
       if (entry === null) continue;
       zero(entry.bytes);
@@ -121,7 +137,8 @@ export class Session {
       return null;
     }
     const bytes = this.#decrypt(key, stored);
-    const entry: Entry = { bytes, version: stored.version, json: null, size: bytes.length };
+    const { version, element } = this.#writer.stateOf(key, stored);
+    const entry: Entry = { bytes, version, element, json: null, size: bytes.length };
     if (current) this.#cache.set(key, entry, weigh(key, entry));
     return entry;
   }
@@ -170,7 +187,6 @@ export class Session {
     const texts = ops.map(({ value }) => toBytes(value));
     const first = this.#versions.take(ops.length) ?? (await this.#versions.reserve(ops.length));
     const key = this.#keys().active.stanza;
-    const entries = ops.map((op, at): Entry | null => entryOf(op.value, texts[at] ?? null, first + at));
     const sealedOps = ops.map((op, at): Op => {
       const version = first + at;
       const bytes = texts[at] ?? null;
@@ -180,36 +196,32 @@ export class Session {
         ? { key: op.key, value, version }
         : { key: op.key, value, version, expect: op.expect };
     });
-    for (const [at, entry] of entries.entries()) if (entry?.bytes === null) zero(texts[at]);
-    for (const op of ops) this.#begin(op.key);
-    try {
-      await this.#storage.write(sealedOps);
-    } catch (error) {
-      for (const op of ops) this.#finish(op.key, null);
-      throw this.#keyring === null ? sealed() : error;
-    }
-    for (const [at, op] of ops.entries()) this.#finish(op.key, entries[at] ?? null);
+    for (const [at, { value }] of ops.entries()) if (!(value instanceof Uint8Array)) zero(texts[at]);
+    await new Promise<void>((resolve, reject) => {
+      const states = this.#writer.add(sealedOps, (error) => {
+        for (const [at, op] of ops.entries()) {
+          const state = error === null ? (states[at] ?? null) : null;
+          this.#finish(op.key, state === null ? null : entryOf(op.value, texts[at] ?? null, state));
+        }
+        if (this.#keyring === null) reject(sealed());
+        else if (error !== null) reject(error);
+        else resolve();
+      });
+    });
     this.#keys();
     return ops.map((op, at) => (op.value === null ? 0 : first + at));
   }
 
-  #begin(key: string): void {
-    const writing = this.#writes.get(key);
-    if (writing === undefined) this.#writes.set(key, { count: 1, mixed: false });
-    else {
-      writing.count += 1;
-      writing.mixed = true;
-    }
+  /** Writes entries of the barrier's own, which are files already. */
+  replace(ops: readonly Op[]): Promise<void> {
+    this.#keys();
+    return this.#writer.write(ops);
   }
 
   /** `entry` is what storage now holds; null where that is nothing or not known. */
   #finish(key: string, entry: Entry | null): void {
-    const writing = this.#writes.get(key);
-    if (writing === undefined) return;
-    writing.count -= 1;
-    if (writing.count === 0) this.#writes.delete(key);
     this.#reads.delete(key);
-    if (entry === null || writing.mixed || this.#keyring === null) this.#cache.delete(key);
+    if (entry === null || this.#keyring === null) this.#cache.delete(key);
     else this.#cache.set(key, entry, weigh(key, entry));
   }
 
@@ -230,7 +242,7 @@ export class Session {
     const current = this.#keys();
     const { file, keyring } = make(current, version);
     const op: Op = { key: keyringKey, value: file, version, expect: current.version };
-    await this.#storage.write([...before, op]).catch(async (error: unknown) => {
+    await this.#writer.write([...before, op]).catch(async (error: unknown) => {
       // A write that landed although it failed is told by its version, which no other write has.
       if ((await this.#storage.get(keyringKey))?.version !== version) throw error;
     });
@@ -291,9 +303,10 @@ function toBytes(value: ViewOp["value"]): Buffer | null {
   return Buffer.from(JSON.stringify(value));
 }
 
-function entryOf(value: ViewOp["value"], bytes: Buffer | null, version: number): Entry | null {
+/** What the cache keeps of a write: of objects `bytes` is only as long as their text. */
+function entryOf(value: ViewOp["value"], bytes: Buffer | null, { version, element }: State): Entry | null {
   if (value === null || bytes === null) return null;
   const size = bytes.length;
-  if (value instanceof Uint8Array) return { bytes, version, json: null, size };
-  return { bytes: null, version, json: Object.freeze({ value, version }), size };
+  if (value instanceof Uint8Array) return { bytes, version, element, json: null, size };
+  return { bytes: null, version, element, json: Object.freeze({ value, version }), size };
 }

@@ -1,13 +1,18 @@
 // Versions that are unique and growing over the life of a store: counted in memory up to a mark in storage, which is moved
 // a million ahead with one write. What a seal or a crash leaves unused is lost; 2^53 is enough for that.
 // Must hold: no version is handed out that is not below a mark that is already durable. The mark is the version of its own
-// entry, which has no other content: an entry that opens under its version says what the mark is.
-// Known gap: whoever rolls the mark's entry back alone makes versions come again; the scan after unseal is to find that.
+// entry: an entry that opens under its version says what the mark is. Its content is the format of the storage, which the
+// seal's record says too, but in the open.
+// Known gap: whoever rolls the mark's entry back alone makes versions come again, until the scan after unseal finds it.
 
 import { VaultError } from "../../sdk/errors.ts";
 import type { Op, StorageBackend, Stored } from "../../sdk/storage.ts";
 
 export const versionsKey = "core/versions";
+/** Of everything in storage. Goes up with each change that an older program would not understand or keep. */
+export const storageFormat = 2;
+/** The content of the mark's entry. */
+export const formatMark = Buffer.from([storageFormat]);
 /** The mark of a new store; the keyring's entry has version 1. */
 export const firstMark = 2;
 const block = 2 ** 20;
@@ -24,14 +29,14 @@ export function markOp(crypt: Pick<Crypt, "seal">, mark: number, expect: number 
 }
 
 export class Versions {
-  readonly #storage: StorageBackend;
+  readonly #store: Pick<StorageBackend, "get" | "write">;
   readonly #crypt: Crypt;
   #next = 0;
   #end = 0;
   #reserving: Promise<void> | null = null;
 
-  constructor(storage: StorageBackend, crypt: Crypt) {
-    this.#storage = storage;
+  constructor(store: Pick<StorageBackend, "get" | "write">, crypt: Crypt) {
+    this.#store = store;
     this.#crypt = crypt;
   }
 
@@ -55,7 +60,7 @@ export class Versions {
   }
 
   async #move(count: number): Promise<void> {
-    const stored = await this.#storage.get(versionsKey);
+    const stored = await this.#store.get(versionsKey);
     if (stored === null) {
       throw new VaultError(
         "storage",
@@ -68,7 +73,7 @@ export class Versions {
       throw new VaultError("storage", `storage: ${versionsKey} does not belong to this state; nothing is written`);
     }
     const end = mark + Math.max(block, count + 1);
-    await this.#storage.write([markOp(this.#crypt, end, mark)]);
+    await this.#store.write([markOp(this.#crypt, end, mark)]);
     this.#next = mark + 1;
     this.#end = end;
   }

@@ -97,11 +97,11 @@ export class TokenStore {
       expires_at: rest.ttl === 0 ? 0 : now + rest.ttl * 1000,
       last_renewal: 0,
     };
+    // A token of a name that was chosen may have left some when it had it before.
+    const indexes = this.#indexes(entry);
+    const fresh = client_token === undefined ? indexes.map((op): ViewOp => ({ ...op, expect: "absent" })) : indexes;
     try {
-      await this.#options.root.write([
-        ...this.#indexes(entry),
-        { key: `token/id/${entry.id}`, value: entry, expect: "absent" },
-      ]);
+      await this.#options.root.write([...fresh, { key: `token/id/${entry.id}`, value: entry, expect: "absent" }]);
     } catch (error) {
       if (isVaultError(error, "conflict"))
         throw new VaultError("invalid", "cannot create a token with a duplicate ID", { cause: error });

@@ -108,7 +108,7 @@ export class Store {
       const entry = await this.#entry(path);
       const { secret, put, drop = [], result } = await decide(entry?.value ?? null);
       const ops: ViewOp[] = [];
-      if (put !== undefined) ops.push({ key: versionKey(path, put.id), value: put.version });
+      if (put !== undefined) ops.push({ key: versionKey(path, put.id), value: put.version, expect: "absent" });
       const changed = secret !== undefined && (secret !== null || entry !== null);
       if (changed) ops.push({ key: secretKey(path), value: secret, expect: entry?.version ?? "absent" });
       for (const id of drop) ops.push({ key: versionKey(path, id), value: null });
