@@ -28,6 +28,7 @@ export function follow(
   mounts: Mounts,
   tasks: Tasks,
 ): { readonly ops: ViewOp[]; readonly forgotten: readonly MountState[] } {
+  const { seq } = after.record;
   const ops: ViewOp[] = [];
   const forgotten: MountState[] = [];
   const kept = new Set(
@@ -37,10 +38,10 @@ export function follow(
     if (isMount(declaration)) {
       const state = mounts.state(declaration);
       if (state === null) continue;
-      ops.push(tasks.put("revoke-mount", state.accessor, { accessor: state.accessor }));
+      ops.push(tasks.put("revoke-mount", state.accessor, { accessor: state.accessor }, seq));
       // What the API unmounts is gone, as in Vault; what Git removes is kept unless an earlier commit said delete.
-      if (declaration.source !== null && state.on_remove !== "delete") continue;
-      ops.push(...mounts.forget(declaration).ops, tasks.put("drop-data", state.accessor, { uuid: state.uuid }));
+      if (declaration.source !== null && declaration.spec["on_remove"] !== "delete") continue;
+      ops.push(tasks.put("drop-data", state.accessor, { uuid: state.uuid }, seq));
       forgotten.push(state);
       continue;
     }
@@ -48,14 +49,14 @@ export function follow(
     if (accessor === null || kept.has(`${accessor}\n${declaration.kind}\n${declaration.name}`)) continue;
     const args = { accessor, kind: declaration.kind, name: declaration.name };
     const subject = `${accessor} ${declaration.kind} ${declaration.name}`;
-    ops.push(tasks.put("revoke-mapping", subject, args), tasks.put("remove-state", subject, args));
+    ops.push(tasks.put("revoke-mapping", subject, args, seq), tasks.put("remove-state", subject, args, seq));
   }
   for (const declaration of put) {
     if (declaration.source === null || Object.keys(declaration.secrets).length === 0) continue;
     const accessor = home(after, declaration);
     if (accessor === null) continue;
     const subject = `${accessor} ${declaration.kind} ${declaration.name}`;
-    ops.push(tasks.put("seed", subject, { key: keyOf(declaration) }));
+    ops.push(tasks.put("seed", subject, { key: keyOf(declaration) }, seq));
   }
   return { ops, forgotten };
 }

@@ -126,7 +126,11 @@ export function chores(core: () => Core): Readonly<Record<string, TaskHandler>> 
     "revoke-mount": (args) => core().tokens.revokeBy(text(args["accessor"])),
     "revoke-mapping": (args) => core().tokens.revokeBy(text(args["accessor"]), text(args["kind"]), text(args["name"])),
     "revoke-children": (args) => core().tokens.revokeChildren(text(args["id"])),
-    "drop-data": (args) => dropAll(core().root, `mount/${text(args["uuid"])}/`),
+    "drop-data": async (args) => {
+      const uuid = text(args["uuid"]);
+      await dropAll(core().root, `mount/${uuid}/`);
+      await core().mounts.dropState(uuid);
+    },
     "remove-state": async (args) => {
       const found = resourceOf(core(), text(args["accessor"]), text(args["kind"]));
       await found?.resource.remove?.({ mount: found.mount, name: text(args["name"]) });

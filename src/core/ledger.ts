@@ -1,12 +1,15 @@
 // The one writer of generations. An edit by the API and a commit from Git go the same way: draft the next table, build the
 // generation, write what is new together with `generation/current` by compare-and-swap, then make it live by one
 // assignment. Edits that wait are folded into one step, and one that fails fails alone.
-// Must hold: the live generation is the one storage calls current; nothing is live that was not written.
+// Must hold: the live generation is the one storage calls current; nothing is live that was not written. After a write of
+// which it is not known what landed, storage is asked before anything else is written. Operations stand in an order of
+// which every prefix is safe: nothing before `generation/current` counts without it (pages and states are found by nobody,
+// tasks carry the generation's number), and nothing stands behind it.
 
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import { ApplyError, type Commit, type Declaration } from "../sdk/kind.ts";
-import { isVaultError, VaultError } from "../sdk/errors.ts";
+import { VaultError } from "../sdk/errors.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
 import { follow } from "./aftermath.ts";
 import { buildGeneration, type CurrentRecord, type Generation, policyOf } from "./generation.ts";
@@ -55,6 +58,8 @@ export class Ledger {
   #version: number | "absent" = "absent";
   #live: Generation | null = null;
   #busy = false;
+  /** Whether a write failed of which some may have landed. */
+  #unclear = false;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
@@ -72,7 +77,21 @@ export class Ledger {
     if (entry !== null && record.root !== "") ({ pages: this.#pages, table } = await this.#store.read(record.root));
     this.#version = entry?.version ?? "absent";
     await this.#compile([...table]);
+    const { tasks, mounts } = this.#options;
+    tasks.advance(record.seq);
+    for (const { type, args } of await tasks.settle()) {
+      if (type === "drop-data" && typeof args["uuid"] === "string") mounts.forget(args["uuid"]);
+    }
     this.#activate(this.#build(record, table, []));
+  }
+
+  /** What storage has after a failed write is what is live from then on. */
+  async #recover(): Promise<void> {
+    if (!this.#unclear) return;
+    await this.#options.mounts.load();
+    await this.open();
+    this.#unclear = false;
+    void this.#options.tasks.run().catch(() => {});
   }
 
   edit(draft: (table: Table) => Edit): Promise<Generation> {
@@ -95,6 +114,7 @@ export class Ledger {
   async #step(batch: readonly Waiting[]): Promise<void> {
     const taken: Waiting[] = [];
     try {
+      await this.#recover();
       const live = this.#live;
       if (live === null) throw new VaultError("sealed", "Vault is sealed");
       let table = live.table;
@@ -113,7 +133,9 @@ export class Ledger {
       const next = await this.#commit(live, table, draft);
       for (const waiting of taken) waiting.resolve(next);
     } catch (error) {
-      if (taken.length === 1 || this.#live === null) for (const waiting of taken) waiting.reject(error);
+      await this.#recover().catch(() => {}); // tried again before the next step
+      if (taken.length === 0) for (const waiting of batch) waiting.reject(error);
+      else if (taken.length === 1 || this.#live === null) for (const waiting of taken) waiting.reject(error);
       else for (const waiting of taken) await this.#step([waiting]);
     }
   }
@@ -147,16 +169,16 @@ export class Ledger {
       ...after.ops,
       { key: currentKey, value: { ...record }, expect: this.#version },
     ];
-    const versions = await root.write(ops).catch(async (error: unknown) => {
-      // Only a write whose end was unclear can have moved `current` under the one writer: what storage says is live.
-      if (isVaultError(error, "conflict")) await this.open();
+    const versions = await root.write(ops).catch((error: unknown) => {
+      this.#unclear = true;
       throw error;
     });
     this.#version = versions.at(-1) ?? "absent";
     this.#pages = pages;
     mounts.adopt(states);
-    for (const state of after.forgotten) mounts.forgotten(state);
+    for (const state of after.forgotten) mounts.forget(state.uuid);
     this.#activate(next);
+    tasks.advance(record.seq);
     void tasks.run().catch(() => {});
     return next;
   }

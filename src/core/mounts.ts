@@ -21,8 +21,6 @@ export interface MountState {
   readonly type: string;
   readonly uuid: string;
   readonly accessor: string;
-  /** What the last declaration before its removal said. */
-  readonly on_remove: string;
 }
 
 /** One mount as the router sees it. */
@@ -107,14 +105,27 @@ export class Mounts {
 
   /** Reads the states of all mounts; the system mounts are part of every generation. */
   async open(system: readonly SystemMount[]): Promise<void> {
+    this.#system = system.map((mount) => this.#systemMount(mount));
+    await this.load();
+  }
+
+  /** Reads the states again: after a write of which it is not known what landed. */
+  async load(): Promise<void> {
+    const stored = await this.#stored();
+    this.#states.clear();
+    for (const { state } of stored) this.#states.set(`${state.class}/${state.name}`, state);
+  }
+
+  async #stored(): Promise<{ readonly key: string; readonly state: MountState; readonly version: number }[]> {
     const view = this.#options.root.sub("mounts/");
-    for (const mountClass of ["auth", "secret"]) {
-      for (const name of await view.list(`state/${mountClass}/`)) {
-        const entry = await view.getJson<MountState>(`state/${mountClass}/${name}`);
-        if (entry !== null) this.#states.set(`${entry.value.class}/${entry.value.name}`, entry.value);
+    const found: { key: string; state: MountState; version: number }[] = [];
+    for (const folder of ["state/auth/", "state/secret/"]) {
+      for (const name of await view.list(folder)) {
+        const entry = await view.getJson<MountState>(`${folder}${name}`);
+        if (entry !== null) found.push({ key: `${folder}${name}`, state: entry.value, version: entry.version });
       }
     }
-    this.#system = system.map((mount) => this.#systemMount(mount));
+    return found;
   }
 
   plugin(kind: string, type: string): MountPlugin | null {
@@ -160,15 +171,13 @@ export class Mounts {
           `${declaration.name} holds data of type ${known.type}, which ${spec.type} cannot read`,
         );
       }
-      if (known !== null && known.on_remove === spec.on_remove) continue;
+      if (known !== null) continue;
       states.push({
         class: mountClass,
         name: declaration.name,
         type: spec.type,
-        uuid: known?.uuid ?? randomUUID(),
-        accessor:
-          known?.accessor ?? `${mountClass === "auth" ? "auth_" : ""}${spec.type}_${randomBytes(4).toString("hex")}`,
-        on_remove: spec.on_remove,
+        uuid: randomUUID(),
+        accessor: `${mountClass === "auth" ? "auth_" : ""}${spec.type}_${randomBytes(4).toString("hex")}`,
       });
     }
     const ops = states.map((state) => ({ key: `mounts/${stateKey(state.class, state.name)}`, value: state }));
@@ -180,15 +189,17 @@ export class Mounts {
     for (const state of states) this.#states.set(`${state.class}/${state.name}`, state);
   }
 
-  /** Ends a mount's state: its data is dropped by a task. */
-  forget(declaration: Declaration): { readonly ops: ViewOp[]; readonly state: MountState | null } {
-    const state = this.state(declaration);
-    if (state === null) return { ops: [], state };
-    return { ops: [{ key: `mounts/${stateKey(state.class, state.name)}`, value: null }], state };
+  /** A mount's state is of no use any more, and its data is being dropped: the next one of that name begins anew. */
+  forget(uuid: string): void {
+    for (const [name, state] of this.#states) if (state.uuid === uuid) this.#states.delete(name);
   }
 
-  forgotten(state: MountState): void {
-    this.#states.delete(`${state.class}/${state.name}`);
+  /** Task, after the data is dropped: ends the record of the state, unless another mount has that name by now. */
+  async dropState(uuid: string): Promise<void> {
+    const view = this.#options.root.sub("mounts/");
+    for (const { key, state, version } of await this.#stored()) {
+      if (state.uuid === uuid) await view.write([{ key, value: null, expect: version }]);
+    }
   }
 
   /** The mounts that a table of declarations asks for. `pending` are states prepared but not written yet. Throws

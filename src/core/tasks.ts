@@ -1,9 +1,12 @@
 // Work that follows a change and must happen some day: revoking tokens of a removed mapping, dropping a mount's data,
 // seeding a secret. A task is written in the same transaction as the change, tried at once, and tried again with
 // backoff until it is done; status shows it meanwhile.
+// A task that belongs to a change of generation carries its number, and is none until that generation is current: a store
+// without transactions may hold the task and not the generation.
 // Must hold: every task is idempotent; tasks run one at a time in the order they were made, but a failing one does not
 // hold up those of other subjects.
 
+import { randomBytes } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Json, View, ViewOp } from "../sdk/view.ts";
@@ -15,6 +18,8 @@ export interface Task {
   readonly args: Readonly<Record<string, Json>>;
   /** Milliseconds since 1970. */
   readonly since: number;
+  /** Number of the generation that it follows. */
+  readonly seq?: number;
 }
 
 export interface PendingTask {
@@ -35,6 +40,8 @@ export class Tasks {
   readonly #log: Logger;
   readonly #failures = new Map<string, { subject: string; error: string; attempts: number; next: number }>();
   #counter = 0;
+  /** Number of the live generation. */
+  #seq = 0;
   #running: Promise<void> | null = null;
   #again = false;
   #closed = false;
@@ -47,11 +54,30 @@ export class Tasks {
   }
 
   /** Operations relative to the barrier's root, where this view is `task/`. */
-  put(type: string, subject: string, args: Readonly<Record<string, Json>>): ViewOp {
+  put(type: string, subject: string, args: Readonly<Record<string, Json>>, seq?: number): ViewOp {
     const since = this.#clock.now();
     this.#counter += 1;
-    const id = `${String(since).padStart(15, "0")}-${String(this.#counter).padStart(9, "0")}`;
-    return { key: `task/${id}`, value: { type, subject, args, since } satisfies Task };
+    // Random too: a process that starts within the same millisecond must not take the place of a task.
+    const id = `${String(since).padStart(15, "0")}-${String(this.#counter).padStart(9, "0")}-${randomBytes(4).toString("hex")}`;
+    const task: Task = { type, subject, args, since, ...(seq !== undefined && { seq }) };
+    return { key: `task/${id}`, value: task };
+  }
+
+  /** Generation `seq` is live: its tasks may run. */
+  advance(seq: number): void {
+    this.#seq = seq;
+  }
+
+  /** All tasks, after those of generations that never became current are gone. */
+  async settle(): Promise<readonly Task[]> {
+    const kept: Task[] = [];
+    for (const id of await this.#view.list("")) {
+      const task = (await this.#view.getJson<Task>(id))?.value;
+      if (task === undefined) continue;
+      if ((task.seq ?? 0) <= this.#seq) kept.push(task);
+      else await this.#view.write([{ key: id, value: null }]);
+    }
+    return kept;
   }
 
   /** Runs what is due. Resolves once nothing that may run now is left. */
@@ -116,7 +142,11 @@ export class Tasks {
     if (entry === null) return;
     const { type, subject, args } = entry.value;
     const failure = this.#failures.get(id);
-    if (held.has(subject) || (failure !== undefined && failure.next > this.#clock.now())) {
+    if (
+      (entry.value.seq ?? 0) > this.#seq ||
+      held.has(subject) ||
+      (failure !== undefined && failure.next > this.#clock.now())
+    ) {
       held.add(subject);
       return;
     }

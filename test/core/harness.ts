@@ -3,7 +3,8 @@
 
 import { randomUUID } from "node:crypto";
 import { plugin as approle } from "../../src/auth/approle/index.ts";
-import { plugin as userpass } from "../../src/auth/userpass/index.ts";
+import { createUserpass } from "../../src/auth/userpass/index.ts";
+import { Passwords } from "../../src/lib/password.ts";
 import { createTarget } from "../../src/core/target.ts";
 import { Vault, type VaultOptions } from "../../src/core/vault.ts";
 import { plugin as kv } from "../../src/engines/kv/index.ts";
@@ -16,6 +17,9 @@ import type { Operation, Response } from "../../src/sdk/request.ts";
 import type { StorageBackend } from "../../src/sdk/storage.ts";
 import { plugin as shamir } from "../../src/seals/shamir/index.ts";
 import { plugin as memory } from "../../src/storage/memory/index.ts";
+
+/** Whose hashes cost nothing. */
+const userpass = createUserpass(new Passwords({ N: 16, r: 1, p: 1 }));
 
 export interface AuditTape {
   readonly lines: string[];
@@ -55,7 +59,8 @@ export interface Harness {
   readonly log: string[];
   readonly storage: StorageBackend;
   unseal(): Promise<void>;
-  reopen(): Promise<Harness>;
+  /** The vault as another process finds it, unsealed; in `storage` if that is a copy. */
+  reopen(storage?: StorageBackend): Promise<Harness>;
 }
 
 export interface HarnessOptions {
@@ -117,7 +122,7 @@ async function openVault(
     storage,
     target: createTarget(() => vault.core),
     unseal: async () => void (await vault.unseal(Uint8Array.from(shares[0] ?? []), { reset: false })),
-    reopen: () => openVault(options, clock, storage, { root, shares }),
+    reopen: (other = storage) => openVault(options, clock, other, { root, shares }),
   };
   if (options.shares === undefined) await harness.unseal();
   return harness;

@@ -1,7 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { silent } from "../../src/lib/log.ts";
-import type { Op, StorageBackend } from "../../src/sdk/storage.ts";
-import { plugin as memory } from "../../src/storage/memory/index.ts";
 import { harness, refusal } from "./harness.ts";
 
 describe("the vault's life", () => {
@@ -27,33 +24,6 @@ describe("the vault's life", () => {
     expect(await h.vault.unseal(idle, { reset: false })).toMatchObject({ sealed: false });
     expect(idle.every((byte) => byte === 0)).toBe(true);
     await h.ask("read", "sys/mounts");
-  });
-
-  it("starts anew where an initialisation was cut off, after whichever write", async () => {
-    let cuts = 0;
-    for (let left = 0; ; left++) {
-      const storage = await memory.open({}, silent);
-      let writes = left;
-      const cut: StorageBackend = {
-        type: storage.type,
-        atomic: storage.atomic,
-        maxValue: storage.maxValue,
-        get: (key) => storage.get(key),
-        list: (prefix, page) => storage.list(prefix, page),
-        lead: (onLost) => storage.lead(onLost),
-        close: () => storage.close(),
-        write: async (ops: readonly Op[]) => {
-          if (writes-- <= 0) throw new Error("cut off");
-          await storage.write(ops);
-        },
-      };
-      const first = await harness({ storage: cut }).catch(() => null);
-      if (first !== null) break;
-      cuts += 1;
-      const again = await harness({ storage });
-      await again.ask("read", "sys/mounts");
-    }
-    expect(cuts).toBeGreaterThan(3);
   });
 
   it("forgets an attempt with a wrong share", async () => {

@@ -191,7 +191,7 @@ export class TokenStore {
     let tasks = 0;
     for (const [at, { id }] of found.entries()) {
       const names = below[at] ?? [];
-      if (names.length <= inline) ops.push(...this.#dueNow(id, names));
+      if (names.length <= inline) ops.push(...this.#dueNow(names));
       else {
         ops.push(this.#options.tasks().put("revoke-children", id.slice(0, 16), { id }));
         tasks += 1;
@@ -200,6 +200,11 @@ export class TokenStore {
     const due = ops.length > tasks;
     for (const { id } of found) ops.push({ key: `token/id/${id}`, value: null });
     for (const entry of found) for (const { key } of this.#indexes(entry)) ops.push({ key, value: null });
+    // Last: as long as the token is there, what hangs on it must be found.
+    for (const [at, { id }] of found.entries()) {
+      const names = below[at] ?? [];
+      if (names.length <= inline) for (const name of names) ops.push({ key: childKey(id, name), value: null });
+    }
     for (const { id } of found) this.#options.onRevoked(id);
     // A child that ends together with its parent is named by both: gone is gone.
     await this.#options.root.write([...new Map(ops.map((op) => [op.key, op])).values()]);
@@ -213,25 +218,22 @@ export class TokenStore {
   }
 
   /** What hangs on a token that ends. */
-  #dueNow(id: string, names: readonly string[]): ViewOp[] {
+  #dueNow(names: readonly string[]): ViewOp[] {
     const now = this.#options.clock.now();
-    return names.flatMap((name) => [
-      { key: dueKey(now, name), value: {} },
-      { key: childKey(id, name), value: null },
-    ]);
+    return names.map((name) => ({ key: dueKey(now, name), value: {} }));
   }
 
-  /** Task: ends what a revoked parent left. */
+  /** Task: ends what a revoked parent left. The parent is there where the write that made the task was cut off. */
   async revokeChildren(id: string): Promise<void> {
+    if ((await this.get(id)) !== null) return;
     for (;;) {
       const names = await this.#view.list(`child/${id}/`, { limit: atOnce });
       if (names.length === 0) return;
       await this.revokeMany(names.filter((name) => !isLease(name)));
       const leases = names.filter(isLease);
-      const gone = names.filter((name) => !isLease(name));
       await this.#options.root.write([
-        ...this.#dueNow(id, leases),
-        ...gone.map((name) => ({ key: childKey(id, name), value: null })),
+        ...this.#dueNow(leases),
+        ...names.map((name) => ({ key: childKey(id, name), value: null })),
       ]);
       if (leases.length > 0) this.#options.onDue();
     }
