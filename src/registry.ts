@@ -7,6 +7,7 @@ import { plugin as userpass } from "./auth/userpass/index.ts";
 import { coreKinds } from "./core/kinds.ts";
 import { plugin as kv } from "./engines/kv/index.ts";
 import { policyKind } from "./policy/compile.ts";
+import { policyTestKind } from "./policy/policyTest.ts";
 import type { AuditPlugin } from "./sdk/audit.ts";
 import type { Kind } from "./sdk/kind.ts";
 import type { MountPlugin } from "./sdk/mount.ts";
@@ -26,6 +27,7 @@ export const mounts: readonly MountPlugin[] = [kv, approle, userpass];
 /** Every kind of document. The reconciler's worker imports this module for it. */
 export const kinds: readonly Kind[] = [
   policyKind,
+  policyTestKind,
   ...coreKinds(mounts),
   ...mounts.flatMap((plugin) => plugin.resources.map((resource) => kindOf(plugin, resource))),
 ];

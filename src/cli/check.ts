@@ -4,8 +4,11 @@
 import { stat } from "node:fs/promises";
 import { normalize, sep } from "node:path";
 import { countText, problemCount, problemText, readFolder } from "../gitops/check.ts";
-import { compile } from "../gitops/compile.ts";
-import type { Kind } from "../sdk/kind.ts";
+import { compile, type Compilation } from "../gitops/compile.ts";
+import { clean } from "../gitops/mask.ts";
+import type { RuleSpec } from "../policy/compile.ts";
+import { coverageOf } from "../policy/policyTest.ts";
+import { declarationKey, type Kind } from "../sdk/kind.ts";
 
 /** Where a command writes. */
 export interface Io {
@@ -44,6 +47,30 @@ export async function check(dir: string, io: Io, kinds: readonly Kind[], options
     io.error(`${problemCount(problems)}; nothing would be applied\n`);
     return 1;
   }
-  io.out(`${countText(compiled.declarations, compiled.externals.length)}; no problems\n`);
+  const documents = [...compiled.declarations, ...compiled.offline];
+  io.out(`${countText(documents, compiled.externals.length)}; no problems\n`);
+  if (compiled.offline.length > 0) io.out(coverageText(compiled, filePrefix(dir)));
   return 0;
+}
+
+const shownRules = 100;
+
+/** What the policy tests reach, and each rule that none of them decides. */
+function coverageText({ declarations, offline, problemAt }: Compilation, prefix: string): string {
+  const all = new Map(
+    [...declarations, ...offline].map((each) => [declarationKey(each.kind, each.mount, each.name), each]),
+  );
+  const { documents, questions, rules, undecided } = coverageOf({
+    declarations: [...all.values()],
+    get: (kind, mount, name) => all.get(declarationKey(kind, mount, name)) ?? null,
+  });
+  const lines = undecided.slice(0, shownRules).map(({ policy, rule }) => {
+    const path = ["rules", rule, "path"];
+    const { file, line, column } = problemAt(policy, { path, message: "" });
+    const { path: written } = (policy.spec["rules"] as unknown as readonly RuleSpec[])[rule] ?? { path: "" };
+    return `${prefix}${file}:${line}:${column}: no test decides by this rule of ${policy.name}: ${clean(written)}\n`;
+  });
+  const more = undecided.length > shownRules ? `and ${undecided.length - shownRules} more rules\n` : "";
+  const decided = rules - undecided.length;
+  return `policy tests: ${documents}, all of ${questions} questions as expected; ${decided} of ${rules} rules decided one\n${lines.join("")}${more}`;
 }

@@ -2,8 +2,7 @@
 
 import type { KeyObject } from "node:crypto";
 import type { Commit, Declaration } from "../sdk/kind.ts";
-import { compilePolicy, defaultPolicy, rootPolicy } from "../policy/compile.ts";
-import type { Policy } from "../policy/compile.ts";
+import { defaultPolicy, type Policy, policyOf, rootPolicy } from "../policy/compile.ts";
 import { IdentityIndex } from "./identity.ts";
 import { type Mounts, type MountState, type MountTable, mountKinds } from "./mounts.ts";
 import type { Table } from "./table.ts";
@@ -32,18 +31,6 @@ export interface Generation {
   readonly identity: IdentityIndex;
   /** Null where no such policy exists. */
   policy(name: string): Policy | null;
-}
-
-const compiled = new WeakMap<Declaration, Policy>();
-
-/** Compiles once per declaration object. Throws VaultError `invalid`. */
-export function policyOf(declaration: Declaration): Policy {
-  let policy = compiled.get(declaration);
-  if (policy === undefined) {
-    policy = compilePolicy(declaration);
-    compiled.set(declaration, policy);
-  }
-  return policy;
 }
 
 export const generationId = (record: CurrentRecord): string => `${record.commit?.id ?? "-"}+${record.revision}`;

@@ -5,6 +5,7 @@
 // next request on, for tokens that exist already too.
 
 import { createHmac, type KeyObject } from "node:crypto";
+import { allGroups } from "../policy/groups.ts";
 import type { View } from "../sdk/view.ts";
 import type { EntitySpec, GroupSpec } from "./kinds.ts";
 import type { MountTable } from "./mounts.ts";
@@ -63,7 +64,9 @@ export class IdentityIndex {
     }
     for (const declaration of table.shelf("Entity", null).values()) {
       const spec = declaration.spec as unknown as EntitySpec;
-      const groups = this.#closure(direct.get(declaration.name) ?? [], parents);
+      const groups = allGroups(direct.get(declaration.name) ?? [], parents, (name) => this.groups.has(name)).flatMap(
+        (name) => this.groups.get(name) ?? [],
+      );
       const aliases = spec.aliases.flatMap((alias) => {
         const mounted = mounts.at(`auth/${alias.mount.replace(/\/+$/, "")}`);
         if (mounted === null) return [];
@@ -101,17 +104,6 @@ export class IdentityIndex {
 
   get entities(): IterableIterator<Entity> {
     return this.#byName.values();
-  }
-
-  #closure(start: readonly string[], parents: ReadonlyMap<string, readonly string[]>): (Group & GroupSpec)[] {
-    const seen = new Set<string>();
-    const queue = [...start];
-    for (let name = queue.pop(); name !== undefined; name = queue.pop()) {
-      if (seen.has(name) || !this.groups.has(name)) continue;
-      seen.add(name);
-      queue.push(...(parents.get(name) ?? []));
-    }
-    return [...seen].sort().flatMap((name) => this.groups.get(name) ?? []);
   }
 }
 

@@ -7,14 +7,21 @@ import { compareUtf8 } from "../lib/bytes.ts";
 import { globMatches } from "../lib/glob.ts";
 import { nearest } from "../lib/nearest.ts";
 import type { Problem } from "../sdk/errors.ts";
-import { declarationKey, type CommitSet, type Declaration, type Kind } from "../sdk/kind.ts";
+import {
+  declarationKey,
+  type CommitSet,
+  type Declaration,
+  type Documents,
+  type Fault,
+  type Kind,
+} from "../sdk/kind.ts";
 import { type CompiledFile, compileFile, type Entry, OpenFile, type Unit } from "./document.ts";
 import { nameText } from "./faults.ts";
 import { mountKindOf, type MountPoint, trimPath } from "./kinds.ts";
 import type { ParseLimits } from "./parse.ts";
 import { configPath, readRepositoryConfig } from "./repository.ts";
 import type { Reference } from "./spec.ts";
-import { type Catalog, catalogOf } from "./validate.ts";
+import { below, type Catalog, catalogOf } from "./validate.ts";
 
 export interface DocumentFile {
   /** From the top of the repository, with slashes. */
@@ -35,6 +42,10 @@ export interface CompileOptions {
 export interface Compilation {
   /** In the order of files and places. */
   readonly declarations: readonly Declaration[];
+  /** Those that are checked here and never sent to a vault. */
+  readonly offline: readonly Declaration[];
+  /** The place of something below the spec of one of them. */
+  readonly problemAt: (declaration: Declaration, fault: Fault) => Problem;
   readonly externals: CommitSet["externals"];
   /** Any of them refuses the whole. */
   readonly problems: readonly Problem[];
@@ -109,12 +120,40 @@ class Link {
 
   report({ path, bytes }: DocumentFile, unit: Unit, fault: { path: Reference["path"]; message: string }): void {
     if (this.problems.length > maxProblems) return;
+    this.problems.push(this.#problem({ path, bytes }, unit, fault));
+  }
+
+  #problem({ path, bytes }: DocumentFile, unit: Unit, fault: { path: Reference["path"]; message: string }): Problem {
     let open = this.#open.get(path);
     if (open === undefined) {
       open = new OpenFile(path, bytes, this.#catalog, this.#limits);
       this.#open.set(path, open);
     }
-    this.problems.push(open.fault(unit.at, fault));
+    return open.fault(unit.at, fault);
+  }
+
+  /** A fault below the spec of a document, in its place. */
+  problemAt(declaration: Declaration, fault: Fault): Problem {
+    const { kind, mount, name } = declaration;
+    const placed = this.#objects.get(declarationKey(kind, mount, name));
+    const prepared = this.#catalog.kinds.get(kind);
+    if (placed === undefined || prepared === undefined) throw new Error("no document of this compilation");
+    const [inDocument = fault] = below([fault], prepared.kind);
+    return this.#problem(placed.file, placed.unit, inDocument);
+  }
+
+  /** What only shows when all documents are seen together. */
+  prove(declarations: readonly Declaration[]): void {
+    const documents: Documents = {
+      declarations,
+      get: (kind, mount, name) => this.#objects.get(declarationKey(kind, mount, name))?.entry.declaration ?? null,
+    };
+    for (const declaration of declarations) {
+      const faults = this.#catalog.kinds.get(declaration.kind)?.kind.prove?.(declaration, documents) ?? [];
+      for (const fault of faults) {
+        if (this.problems.length <= maxProblems) this.problems.push(this.problemAt(declaration, fault));
+      }
+    }
   }
 
   add(placed: Placed): void {
@@ -285,9 +324,15 @@ export function compile(
     if (each.unit.beyond.length > 0) link.ceilings(each, allow);
   }
   const entries = units.flatMap(({ unit }) => (unit.entry === null ? [] : [unit.entry]));
+  const all = entries.flatMap(({ declaration }) => (declaration === null ? [] : [declaration]));
+  const problems = [...own, ...compiled.flatMap(({ result }) => result.problems)];
+  if (problems.length + link.problems.length === 0) link.prove(all);
+  const isOffline = ({ kind }: Declaration): boolean => cache.catalog.kinds.get(kind)?.kind.offline === true;
   return {
-    declarations: entries.flatMap(({ declaration }) => (declaration === null ? [] : [declaration])),
+    declarations: all.filter((declaration) => !isOffline(declaration)),
+    offline: all.filter(isOffline),
+    problemAt: (declaration, fault) => link.problemAt(declaration, fault),
     externals: entries.filter(({ external }) => external).map(({ key, source }) => ({ key, source })),
-    problems: ordered([...own, ...compiled.flatMap(({ result }) => result.problems), ...link.problems]),
+    problems: ordered([...problems, ...link.problems]),
   };
 }

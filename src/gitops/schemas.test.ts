@@ -73,6 +73,7 @@ test("the example repository is valid, for the compiler and for editors", () => 
     "Entity alice",
     "Group payments",
     "Policy payments-read",
+    "Policy payouts-read",
     "SecretEngine secret",
     "UserpassUser alice",
   ]);

@@ -152,7 +152,8 @@ function declare(prepared: Prepared, spec: Members, read: Read, catalog: Catalog
   }
 }
 
-const below = (faults: readonly Fault[], kind: Kind): readonly DocumentFault[] =>
+/** Faults below a spec, seen from the document. */
+export const below = (faults: readonly Fault[], kind: Kind): readonly DocumentFault[] =>
   faults.map(({ path, message }) =>
     // A fault of the whole is one of the document, mostly of its name.
     path.length === 0
@@ -216,6 +217,12 @@ export function validate(catalog: Catalog, value: unknown, source: Source): Vali
   const found: Reference[] = [];
   if (prepared.refers) references(external ? {} : specFields(prepared.kind), spec, ["spec"], found);
   if (!external) boundFaults(specFields(prepared.kind), spec, ["spec"], faults);
+  if (external && prepared.kind.offline === true) {
+    faults.push({
+      path: ["metadata", "external"],
+      message: `a ${prepared.kind.name} is no object of a vault: remove this`,
+    });
+  }
   const base = { ...nothing, faults, identity, external, references: found };
   if (identity === null || external || base.faults.some(({ path }) => path[0] === "metadata")) return base;
   const metadata = freeze({ ...(value["metadata"] as Metadata) });

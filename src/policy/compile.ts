@@ -120,6 +120,18 @@ export function compilePolicy(declaration: Pick<Declaration, "name" | "spec">): 
   return compileRules(name, rulesOf(declaration), zoneNameOf(declaration));
 }
 
+const compiled = new WeakMap<Declaration, Policy>();
+
+/** Compiles once per declaration object. Throws VaultError `invalid`. */
+export function policyOf(declaration: Declaration): Policy {
+  let policy = compiled.get(declaration);
+  if (policy === undefined) {
+    policy = compilePolicy(declaration);
+    compiled.set(declaration, policy);
+  }
+  return policy;
+}
+
 export const rootPolicy: Policy = Object.freeze({
   name: "root",
   root: true,

@@ -1,9 +1,11 @@
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { limits } from "./compiler.ts";
 import { compileCondition } from "./condition.ts";
 import { type Asking, declared, Facts } from "./facts.ts";
+import { operators } from "./operators.ts";
 import { zoneOf } from "./zone.ts";
 
 const jsonLogic = createRequire(import.meta.url)("json-logic-js") as {
@@ -141,6 +143,17 @@ describe("facts", () => {
     compileCondition({ "==": [v("auth.type"), "x"] }, utc).condition?.holds(none);
     expect(none.seen).toEqual({ "auth.type": null });
   });
+});
+
+test("the page of facts and operators has all of them, as they are", () => {
+  const page = readFileSync(new URL("README.md", import.meta.url), "utf8");
+  const rows = page.split("\n").filter((line) => line.startsWith("| `"));
+  const facts = rows.filter((row) => row.split(" | ").length === 3);
+  expect(facts).toEqual(
+    declared.map(({ name, type, description }) => `| \`${name}\` | ${type.name} | ${description} |`),
+  );
+  const named = rows.slice(facts.length).flatMap((row) => [...(row.split(" | ")[0] ?? "").matchAll(/`([^`]+)`/g)]);
+  expect(named.map(([, name]) => name)).toEqual([...operators.keys()]);
 });
 
 describe("time", () => {

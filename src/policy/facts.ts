@@ -53,7 +53,8 @@ export interface Asking {
   /** Milliseconds since 1970; null where a policy test gives none. */
   readonly time: number | null;
   readonly entity: {
-    readonly id: string;
+    /** Undefined where a policy test cannot know it, as elsewhere here. */
+    readonly id: string | undefined;
     readonly name: string;
     readonly metadata: Readonly<Record<string, string>>;
   } | null;
@@ -63,17 +64,17 @@ export interface Asking {
   readonly login: {
     /** "userpass" for auth/userpass/. */
     readonly mount: string;
-    readonly type: string;
-    readonly accessor: string;
+    readonly type: string | undefined;
+    readonly accessor: string | undefined;
     readonly metadata: Readonly<Record<string, string>>;
   } | null;
   readonly token: {
     readonly type: string;
-    readonly displayName: string;
+    readonly displayName: string | undefined;
     readonly policies: readonly string[];
-    readonly orphan: boolean;
+    readonly orphan: boolean | undefined;
     /** Milliseconds since 1970. */
-    readonly createdAt: number | null;
+    readonly createdAt: number | undefined;
     /** Milliseconds since 1970, 0 for never. */
     readonly expiresAt: number;
   } | null;
@@ -165,7 +166,7 @@ export const declared: readonly Declared[] = [
     type: number,
     description: "Seconds since it was made",
     read: ({ token, time }) =>
-      time === null || typeof token?.createdAt !== "number" ? undefined : seconds(time - token.createdAt),
+      time === null || token?.createdAt === undefined ? undefined : seconds(time - token.createdAt),
   },
   {
     name: "token.ttl",

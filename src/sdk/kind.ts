@@ -66,6 +66,17 @@ export interface Kind {
   check?(declaration: Declaration): readonly Fault[];
   /** What exceeds what Git may do unless server config opens it: root, sudo on sys paths, Writ's own settings. */
   ceiling?(declaration: Declaration): readonly Fault[];
+  /** Faults that only all documents of a commit together show. Asked once no document has another; offline and pure. */
+  prove?(declaration: Declaration, all: Documents): readonly Fault[];
+  /** Says something about the repository itself: checked with everything else, and never sent to a vault. */
+  readonly offline?: true;
+}
+
+/** All documents of one commit; one object for each. */
+export interface Documents {
+  readonly declarations: readonly Declaration[];
+  /** Null where it is external, or there is none. */
+  get(kind: string, mount: string | null, name: string): Declaration | null;
 }
 
 export interface Fault {

@@ -5,11 +5,10 @@ import { field } from "../../sdk/fields.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Shape } from "../../sdk/request.ts";
-import { defaultPolicyText, policyKind, printPolicy } from "../../policy/compile.ts";
+import { defaultPolicyText, policyKind, policyOf, printPolicy } from "../../policy/compile.ts";
 import { parsePolicy } from "../../policy/hcl.ts";
 import type { Json } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { policyOf } from "../generation.ts";
 import { refuseManaged } from "../resources.ts";
 
 const writeFields = {
