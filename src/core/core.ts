@@ -1,7 +1,7 @@
 // Everything that exists only while the vault is unsealed. Made at unseal, gone at seal.
 
 import { randomUUID } from "node:crypto";
-import type { Clock } from "../lib/clock.ts";
+import type { SteadyClock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { MountPlugin, Route } from "../sdk/mount.ts";
@@ -19,6 +19,7 @@ import { Mounts, type SystemMount } from "./mounts.ts";
 import { Sessions } from "./session.ts";
 import { systemMounts } from "./sys/index.ts";
 import { Tasks } from "./tasks.ts";
+import { Time } from "./time.ts";
 import { TokenStore } from "./tokens/store.ts";
 
 export interface CoreOptions {
@@ -27,7 +28,7 @@ export interface CoreOptions {
   readonly plugins: readonly MountPlugin[];
   /** Routes of other parts of the program below sys/ (gitops). */
   readonly sysRoutes: readonly Route[];
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly log: Logger;
   /** Seconds. */
   readonly defaultLeaseTtl: number;
@@ -41,7 +42,7 @@ export interface CoreOptions {
 export class Core {
   readonly options: CoreOptions;
   readonly root: View;
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly log: Logger;
   readonly broker: Broker;
   readonly tokens: TokenStore;
@@ -50,6 +51,7 @@ export class Core {
   readonly logins: Logins;
   readonly mounts: Mounts;
   readonly tasks: Tasks;
+  readonly #time: Time;
   readonly keys: Keys;
   readonly ledger: Ledger;
   readonly defaultLeaseTtl: number;
@@ -69,6 +71,7 @@ export class Core {
     this.maxLeaseTtl = options.maxLeaseTtl;
     this.root = barrier.view("");
     const identityKey = barrier.mac("identity");
+    this.#time = new Time(this.root.sub("time/"), clock, log);
     this.keys = new Keys({ barrier, broker: options.broker, view: this.root.sub("keys/"), clock, log });
     this.tasks = new Tasks(
       this.root.sub("task/"),
@@ -120,6 +123,7 @@ export class Core {
   }
 
   async open(): Promise<void> {
+    await this.#time.open();
     await this.mounts.open(this.#system);
     await this.ledger.open();
     await this.keys.open();
@@ -131,6 +135,7 @@ export class Core {
     if (this.closed) return;
     await this.leases.tick();
     await this.keys.tick();
+    await this.#time.tick();
     if (this.tasks.failing) await this.tasks.run();
   }
 
@@ -163,6 +168,7 @@ export class Core {
     this.closed = true;
     await Promise.all([this.tasks.close(), this.leases.close()]);
     await this.keys.close();
+    await this.#time.close();
     this.sessions.clear();
     this.#generation = null;
   }

@@ -6,7 +6,7 @@
 
 import { randomBytes, randomUUID } from "node:crypto";
 import { zero } from "../lib/bytes.ts";
-import type { Clock } from "../lib/clock.ts";
+import type { SteadyClock } from "../lib/clock.ts";
 import { systemTimer } from "../lib/flight.ts";
 import type { Logger } from "../lib/log.ts";
 import { Mutex } from "../lib/mutex.ts";
@@ -37,7 +37,7 @@ export interface VaultOptions {
   readonly plugins: readonly MountPlugin[];
   readonly audit: readonly AuditEntry[];
   readonly sysRoutes: () => readonly Route[];
-  readonly clock: Clock;
+  readonly clock: SteadyClock;
   readonly log: Logger;
   /** Seconds. */
   readonly defaultLeaseTtl: number;

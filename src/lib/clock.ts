@@ -1,19 +1,46 @@
 // Time as an argument. Nothing outside this file reads the system clock, so tests never sleep.
+// Must hold: within a run the vault's time never goes back and never stands still, whatever is done to the machine's clock: what
+// expires at a time does so at the latest when as much time has really passed.
+// Known gap: a clock that was set ahead and back again is ahead for the vault until it is restarted.
 
 export interface Clock {
   /** Milliseconds since 1970, UTC. */
   readonly now: () => number;
 }
 
-export const systemClock: Clock = { now: () => Date.now() };
+/** A clock that can be told that it is later than it thinks. */
+export interface SteadyClock extends Clock {
+  /** From now on it is `ms` at the least. */
+  atLeast(ms: number): void;
+}
+
+/** Follows `wall` where that goes ahead, and `elapsed` (which nobody can set) where it does not. */
+export function steadyClock(wall: () => number, elapsed: () => number): SteadyClock {
+  let ahead = wall() - elapsed();
+  return {
+    now: () => {
+      const passed = elapsed();
+      ahead = Math.max(ahead, wall() - passed);
+      return Math.floor(passed + ahead);
+    },
+    atLeast: (ms) => {
+      ahead = Math.max(ahead, ms - elapsed());
+    },
+  };
+}
+
+export const systemClock: SteadyClock = steadyClock(Date.now, () => performance.now());
 
 /** A clock that stands still until a test moves it. */
 export function manualClock(
   start = Date.UTC(2026, 0, 1),
-): Clock & { advance(ms: number): void; set(ms: number): void } {
+): SteadyClock & { advance(ms: number): void; set(ms: number): void } {
   let at = start;
   return {
     now: () => at,
+    atLeast: (ms) => {
+      at = Math.max(at, ms);
+    },
     advance: (ms) => {
       at += ms;
     },

@@ -8,7 +8,7 @@ import { Passwords } from "../../src/lib/password.ts";
 import { createTarget } from "../../src/core/target.ts";
 import { Vault, type VaultOptions } from "../../src/core/vault.ts";
 import { plugin as kv } from "../../src/engines/kv/index.ts";
-import { manualClock } from "../../src/lib/clock.ts";
+import { manualClock, type SteadyClock } from "../../src/lib/clock.ts";
 import { createLogger } from "../../src/lib/log.ts";
 import type { AuditDevice, AuditPlugin, Batch } from "../../src/sdk/audit.ts";
 import type { VaultError } from "../../src/sdk/errors.ts";
@@ -60,7 +60,7 @@ export interface Harness {
   readonly storage: StorageBackend;
   unseal(): Promise<void>;
   /** The vault as another process finds it, unsealed; in `storage` if that is a copy. */
-  reopen(storage?: StorageBackend): Promise<Harness>;
+  reopen(storage?: StorageBackend, clock?: SteadyClock): Promise<Harness>;
 }
 
 export interface HarnessOptions {
@@ -69,14 +69,17 @@ export interface HarnessOptions {
   readonly threshold?: number;
   readonly storage?: StorageBackend;
   readonly address?: string;
+  /** In place of the harness's own, which is then of no use. */
+  readonly clock?: SteadyClock;
 }
 
 async function openVault(
   options: HarnessOptions,
-  clock: ReturnType<typeof manualClock>,
+  manual: ReturnType<typeof manualClock>,
   storage: StorageBackend,
   known?: { root: string; shares: readonly Uint8Array[] },
 ): Promise<Harness> {
+  const clock = options.clock ?? manual;
   const tape: AuditTape = { lines: [], block: null, fail: false };
   const log: string[] = [];
   const settings: VaultOptions = {
@@ -116,13 +119,14 @@ async function openVault(
     ask,
     root,
     shares,
-    clock,
+    clock: manual,
     tape,
     log,
     storage,
     target: createTarget(() => vault.core),
     unseal: async () => void (await vault.unseal(Uint8Array.from(shares[0] ?? []), { reset: false })),
-    reopen: (other = storage) => openVault(options, clock, other, { root, shares }),
+    reopen: (other = storage, set = options.clock) =>
+      openVault({ ...options, ...(set && { clock: set }) }, manual, other, { root, shares }),
   };
   if (options.shares === undefined) await harness.unseal();
   return harness;
