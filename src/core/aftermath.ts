@@ -4,7 +4,7 @@
 import type { Declaration } from "../sdk/kind.ts";
 import type { ViewOp } from "../sdk/view.ts";
 import type { Generation } from "./generation.ts";
-import { type Mounts, type MountState, mountKinds } from "./mounts.ts";
+import { type GoneMount, type Mounts, type MountState, mountKinds } from "./mounts.ts";
 import { keyOf } from "./table.ts";
 import type { Tasks } from "./tasks.ts";
 
@@ -18,6 +18,12 @@ function home(generation: Generation, declaration: Declaration): string | null {
     if (mounted?.plugin?.resources.some((resource) => resource.kind === declaration.kind)) return mounted.accessor;
   }
   return null;
+}
+
+/** What revoking the leases of a mount needs when there is no mount, and no record of one, any more. */
+function gone(before: Generation, { accessor, class: mountClass, type, uuid }: MountState): GoneMount {
+  const context = before.mounts.byAccessor(accessor)?.context;
+  return { accessor, class: mountClass, type, uuid, path: context?.path ?? "", options: { ...context?.options } };
 }
 
 export function follow(
@@ -34,11 +40,13 @@ export function follow(
   const kept = new Set(
     put.filter((one) => one.mount !== null).map((one) => `${home(after, one) ?? ""}\n${one.kind}\n${one.name}`),
   );
-  for (const declaration of removed) {
+  // Mounts first: their leases end before the state of their objects, which revoking may need.
+  const mountsFirst = [...removed].sort((a, b) => Number(isMount(b)) - Number(isMount(a)));
+  for (const declaration of mountsFirst) {
     if (isMount(declaration)) {
       const state = mounts.state(declaration);
       if (state === null) continue;
-      ops.push(tasks.put("revoke-mount", state.accessor, { accessor: state.accessor }, seq));
+      ops.push(tasks.put("revoke-mount", state.accessor, { ...gone(before, state) }, seq));
       // What the API unmounts is gone, as in Vault; what Git removes is kept unless an earlier commit said delete.
       if (declaration.source !== null && declaration.spec["on_remove"] !== "delete") continue;
       ops.push(tasks.put("drop-data", state.accessor, { uuid: state.uuid }, seq));

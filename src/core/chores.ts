@@ -7,6 +7,8 @@ import type { View } from "../sdk/view.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
 import type { Principal } from "./exchange.ts";
+import type { GoneMount } from "./mounts.ts";
+import { noLease } from "./leases/issue.ts";
 import type { TaskHandler } from "./tasks.ts";
 
 const atOnce = 200;
@@ -75,7 +77,8 @@ async function readSecret(core: Core, from: { readonly path: string; readonly ke
     params: match.params,
   };
   const nothing = { get: () => null, list: () => [] };
-  const asked = { ...call, data: {}, caller: null, resource: () => nothing, warn: () => {} } as unknown as CoreCall;
+  const bare = { data: {}, caller: null, resource: () => nothing, warn: () => {}, lease: noLease };
+  const asked = { ...call, ...bare } as unknown as CoreCall;
   const outcome = await entry.run(asked).then(
     (response) => ({ response: response ?? {} }),
     (error: unknown) => ({ error: core.vaultError(error, request.id) }),
@@ -123,7 +126,13 @@ async function seed(core: Core, key: string): Promise<void> {
 
 export function chores(core: () => Core): Readonly<Record<string, TaskHandler>> {
   return {
-    "revoke-mount": (args) => core().tokens.revokeBy(text(args["accessor"])),
+    "revoke-mount": async (args) => {
+      const gone = args as unknown as GoneMount;
+      core().mounts.remember(gone);
+      await core().tokens.revokeBy(gone.accessor);
+      await core().leases.endMount(gone.accessor);
+      core().mounts.release(gone.accessor);
+    },
     "revoke-mapping": (args) => core().tokens.revokeBy(text(args["accessor"]), text(args["kind"]), text(args["name"])),
     "revoke-children": (args) => core().tokens.revokeChildren(text(args["id"])),
     "drop-data": async (args) => {

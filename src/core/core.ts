@@ -33,6 +33,8 @@ export interface CoreOptions {
   /** Seconds. */
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
+  /** Milliseconds that a plugin has to make, renew or revoke something. */
+  readonly leaseDeadline: number;
   /** Audit devices as configured, for sys/audit. */
   readonly audit: readonly { readonly name: string; readonly type: string; readonly required: boolean }[];
   /** Starts sealing: no request is taken from now on. Resolves when keys are gone. */
@@ -94,7 +96,7 @@ export class Core {
       logins: () => this.logins,
       identityKey: () => identityKey,
     });
-    this.leases = new Leases(this.root, this.tokens, clock, log);
+    this.leases = new Leases({ core: () => this, root: this.root, clock, log, deadline: options.leaseDeadline });
     this.mounts = new Mounts({
       plugins: options.plugins,
       root: this.root,

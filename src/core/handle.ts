@@ -5,7 +5,7 @@
 
 import { VaultError } from "../sdk/errors.ts";
 import { parse } from "../sdk/fields.ts";
-import type { Handler, ResourceReader, Route } from "../sdk/mount.ts";
+import type { Handler, Route } from "../sdk/mount.ts";
 import type { Operation, Request, Response } from "../sdk/request.ts";
 import type { Facts } from "../policy/facts.ts";
 import type { Decision } from "../policy/match.ts";
@@ -14,8 +14,10 @@ import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
+import { Issue, noLease } from "./leases/issue.ts";
 import { login } from "./login.ts";
 import type { Mounted } from "./mounts.ts";
+import { reader } from "./reader.ts";
 import type { RouteMatch } from "./routes.ts";
 import { deniedError, type Session } from "./session.ts";
 
@@ -35,6 +37,11 @@ interface Resolved {
 const sealedError = (): VaultError => new VaultError("sealed", "Vault is sealed");
 const missingRoute = (path: string): VaultError =>
   new VaultError("not_found", `no handler for route "${path}". route entry not found.`);
+const lastUsed = (): VaultError =>
+  new VaultError(
+    "invalid",
+    "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.",
+  );
 
 /** Throws VaultError only. */
 export async function handle(core: Core, request: Request): Promise<Response> {
@@ -59,14 +66,18 @@ export async function handle(core: Core, request: Request): Promise<Response> {
   // A read waits once: its response entry stands behind this one in the same order, and fails with it.
   if (always) await kept.catch(() => core.log.security("sealed without an audit entry: no device kept it"));
   else if (handlerOf !== null && mutates(handlerOf, operation)) await kept;
-  const outcome = await run(core, generation, asked, resolved, handlerOf);
-  if (resolved.lastUse && session !== null) await core.tokens.revoke(session.entry.id);
+  let outcome = await run(core, generation, asked, resolved, handlerOf);
+  if (resolved.lastUse && session !== null) {
+    await core.tokens.revoke(session.entry.id);
+    if (outcome.response?.lease?.id) outcome = { error: lastUsed() };
+  }
   try {
     await core.broker.response(exchange, outcome);
   } catch (error) {
     if (!always) {
       if (outcome.response?.auth)
         await core.tokens.revoke(core.tokens.idOf(outcome.response.auth.client_token)).catch(() => {});
+      if (outcome.response?.lease?.id) await core.leases.revokeFresh(outcome.response.lease.id);
       throw error;
     }
   }
@@ -75,12 +86,13 @@ export async function handle(core: Core, request: Request): Promise<Response> {
   return outcome.response;
 }
 
-/** A path that ends in a slash names a folder: lists alone take it, or a rule on `a` would not be asked about `a/`. */
+/** A path that ends in a slash names a folder: lists take it, and routes that say so. Elsewhere a rule on `a` would not be
+ *  asked about `a/`. */
 function matchOf(mounted: Mounted, request: Request): RouteMatch | null {
   const { path, operation } = request;
+  const match = mounted.match(path.slice(mounted.path.length));
   const folder = path.endsWith("/") && path.length > mounted.path.length;
-  if (folder && operation !== "list" && operation !== "scan") return null;
-  return mounted.match(path.slice(mounted.path.length));
+  return folder && operation !== "list" && operation !== "scan" && match?.route.folders !== true ? null : match;
 }
 
 function ruleOf(decision: Decision | null): string | null {
@@ -116,7 +128,8 @@ async function resolve(
     session = await authenticate(core, generation, request);
     if (session.entry.num_uses !== 0) lastUse = await core.useOnce(session.entry.id);
     if (operation === "update" && mounted !== null && match?.route.exists) {
-      const call = callOf(core, generation, request, { mounted, match, session, operation }, {}, []);
+      const place = { mounted, match, session, operation, issue: null };
+      const call = callOf(core, generation, request, place, {}, () => {});
       if (!(await match.route.exists(call))) operation = "create";
     }
     if (session.acl.conditional) {
@@ -126,7 +139,9 @@ async function resolve(
     decision = session.acl.check(request.path, operation, request.data, facts);
     if (!decision.allowed || (match?.route.sudo && !decision.sudo)) throw new VaultError("denied", "permission denied");
     if (match === null) throw missingRoute(request.path);
-    if (pick(match.route, operation) === null) throw new VaultError("unsupported", "unsupported operation");
+    const entry = pick(match.route, operation);
+    if (entry === null) throw new VaultError("unsupported", "unsupported operation");
+    if (entry.sudo && !decision.sudo) throw new VaultError("denied", "permission denied");
     return { mounted, match, session, operation, decision, facts, lastUse, refusal: null };
   } catch (error) {
     return {
@@ -169,17 +184,26 @@ async function run(
   if (mounted === null || match === null || entry === null)
     return { error: new VaultError("unsupported", "unsupported operation") };
   const warnings: string[] = [];
+  const warn = (text: string): void => void warnings.push(text);
+  const issue =
+    mounted.leases === null
+      ? null
+      : new Issue({ core, mounted, request, session, mutates: mutates(entry, operation), warn });
   try {
     const { values, unknown } = parse(entry.fields ?? {}, request.data);
     if (unknown.length > 0 && entry.fields !== undefined && !entry.open) {
       warnings.push(`Endpoint ignored these unrecognized parameters: [${[...unknown].sort().join(" ")}]`);
     }
-    const call = callOf(core, generation, request, { mounted, match, session, operation }, values, warnings);
+    const call = callOf(core, generation, request, { mounted, match, session, operation, issue }, values, warn);
     let response = (await entry.run(call)) ?? {};
     if (response.grant !== undefined) response = await login(call, response);
     const said = warnings.length === 0 ? response.warnings : [...(response.warnings ?? []), ...warnings];
-    return { response: { ...response, ...(said && { warnings: said }), mountType: mounted.type } };
+    const lease = issue?.lease;
+    return {
+      response: { ...response, ...(said && { warnings: said }), ...(lease && { lease }), mountType: mounted.type },
+    };
   } catch (error) {
+    await issue?.revoke();
     return { error: core.vaultError(error, request.id) };
   }
 }
@@ -189,6 +213,7 @@ interface Place {
   readonly match: RouteMatch;
   readonly session: Session | null;
   readonly operation: Operation;
+  readonly issue: Issue | null;
 }
 
 function callOf(
@@ -197,9 +222,9 @@ function callOf(
   request: Request,
   place: Place,
   data: Readonly<Record<string, unknown>>,
-  warnings: string[],
+  warn: (text: string) => void,
 ): CoreCall {
-  const { mounted, match, session, operation } = place;
+  const { mounted, match, session, operation, issue } = place;
   return {
     core,
     generation,
@@ -212,16 +237,7 @@ function callOf(
     data: data,
     caller: session === null ? null : session.principal,
     resource: <T>(name: string) => reader<T>(generation, mounted, name),
-    warn: (text) => void warnings.push(text),
-  };
-}
-
-function reader<T>(generation: Generation, mounted: Mounted, name: string): ResourceReader<T> {
-  const resource = mounted.plugin?.resources.find((one) => one.name === name);
-  if (resource === undefined) throw new VaultError("internal", "the plugin asked for a resource that it does not have");
-  const shelf = generation.table.shelf(resource.kind, mounted.mount);
-  return {
-    get: (key) => (shelf.get(key)?.spec as T | undefined) ?? null,
-    list: () => [...shelf.keys()].sort(),
+    warn,
+    lease: issue === null ? noLease : (terms, undo, create) => issue.make(terms, undo, create),
   };
 }

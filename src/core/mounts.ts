@@ -23,6 +23,12 @@ export interface MountState {
   readonly accessor: string;
 }
 
+/** What is known of a mount that was removed. */
+export interface GoneMount extends Omit<MountState, "name"> {
+  readonly path: string;
+  readonly options: Readonly<Record<string, string>>;
+}
+
 /** One mount as the router sees it. */
 export interface Mounted {
   /** "secret/" or "auth/userpass/". */
@@ -39,6 +45,8 @@ export interface Mounted {
   readonly spec: MountSpec | null;
   readonly context: MountContext;
   readonly match: Matcher;
+  /** Null where it leases nothing. */
+  readonly leases: Mount["leases"] | null;
   /** The `mount` of an audit entry. */
   readonly audit: { readonly path: string; readonly type: string; readonly accessor: string; readonly class: string };
 }
@@ -95,6 +103,8 @@ export class Mounts {
   readonly #plugins: ReadonlyMap<string, MountPlugin>;
   readonly #options: MountsOptions;
   readonly #states = new Map<string, MountState>();
+  /** By accessor: how the leases end of mounts that are not there any more. */
+  readonly #gone = new Map<string, Mount["leases"] | null>();
   readonly #built = new WeakMap<Declaration, Mounted>();
   #system: readonly Mounted[] = [];
 
@@ -146,6 +156,23 @@ export class Mounts {
   stateOf(accessor: string): MountState | null {
     for (const state of this.#states.values()) if (state.accessor === accessor) return state;
     return null;
+  }
+
+  /** A removed mount, before its leases are revoked. The tasks that follow its removal tell of it after each start. */
+  remember({ accessor, class: mountClass, type, uuid, path, options }: GoneMount): void {
+    const plugin = this.#plugins.get(`${mountClass}/${type}`);
+    const context = this.#context(path, { accessor, uuid }, options);
+    this.#gone.set(accessor, plugin?.mount(context).leases ?? null);
+  }
+
+  /** How the leases end of a removed mount. */
+  leasesOf(accessor: string): Mount["leases"] | null {
+    return this.#gone.get(accessor) ?? null;
+  }
+
+  /** Its leases have ended. */
+  release(accessor: string): void {
+    this.#gone.delete(accessor);
   }
 
   /** For ending the state of objects of a mount that is not mounted any more. */
@@ -268,13 +295,18 @@ export class Mounts {
       spec,
       context,
       match: compileRoutes([...resourceRoutes(plugin), ...made.routes]),
+      leases: made.leases ?? null,
       audit: { path, type: spec.type, accessor: state.accessor, class: mountClass },
     };
     this.#built.set(declaration, mounted);
     return mounted;
   }
 
-  #context(path: string, { accessor, uuid }: MountState, options: MountContext["options"]): MountContext {
+  #context(
+    path: string,
+    { accessor, uuid }: Pick<MountState, "accessor" | "uuid">,
+    options: MountContext["options"],
+  ): MountContext {
     const { root, clock, log } = this.#options;
     const mac = (purpose: string): KeyObject => this.#options.mac(`mount\n${uuid}\n${purpose}`);
     return { path, accessor, view: root.sub(`mount/${uuid}/`), options, clock, log, mac };
@@ -310,6 +342,7 @@ export class Mounts {
         mac: (purpose) => this.#options.mac(`system\n${mount.type}\n${purpose}`),
       },
       match: compileRoutes(mount.routes),
+      leases: null,
       audit: {
         path: mount.path,
         type: mount.type,

@@ -13,7 +13,7 @@ import type { Json, View, ViewOp } from "../sdk/view.ts";
 
 export interface Task {
   readonly type: string;
-  /** What it is about: tasks of one subject keep their order. */
+  /** What it is about: tasks of one subject keep their order, and those of "mount" go before those of "mount object". */
   readonly subject: string;
   readonly args: Readonly<Record<string, Json>>;
   /** Milliseconds since 1970. */
@@ -142,9 +142,11 @@ export class Tasks {
     if (entry === null) return;
     const { type, subject, args } = entry.value;
     const failure = this.#failures.get(id);
+    const [whole = ""] = subject.split(" ", 1);
     if (
       (entry.value.seq ?? 0) > this.#seq ||
       held.has(subject) ||
+      held.has(whole) ||
       (failure !== undefined && failure.next > this.#clock.now())
     ) {
       held.add(subject);

@@ -44,6 +44,8 @@ export interface VaultOptions {
   readonly maxLeaseTtl: number;
   /** Milliseconds that an audit device has to keep an entry. */
   readonly auditDeadline: number;
+  /** Milliseconds that a plugin has to make, renew or revoke something; half a minute unless given. */
+  readonly leaseDeadline?: number;
   readonly clusterName: string;
   readonly version: string;
   /** After each unseal, when requests are served. */
@@ -53,6 +55,7 @@ export interface VaultOptions {
 
 const drainMs = 5_000;
 const closeMs = 2_000;
+const leaseMs = 30_000;
 const rootKeyBytes = 32;
 
 export class Vault implements Door {
@@ -197,7 +200,7 @@ export class Vault implements Door {
   }
 
   #newCore(broker: Broker): Core {
-    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, audit } = this.#options;
+    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, leaseDeadline, audit } = this.#options;
     return new Core({
       barrier: this.#barrier,
       broker,
@@ -207,6 +210,7 @@ export class Vault implements Door {
       log,
       defaultLeaseTtl,
       maxLeaseTtl,
+      leaseDeadline: leaseDeadline ?? leaseMs,
       audit: audit.map(({ plugin, name, required }) => ({ name, required, type: plugin.type })),
       seal: () => this.seal(),
     });

@@ -9,7 +9,7 @@ import type { Logger } from "../lib/log.ts";
 import type { Fields, Values } from "./fields.ts";
 import type { Fault } from "./kind.ts";
 import type { Connection, Operation, Request, Response } from "./request.ts";
-import type { View } from "./view.ts";
+import type { Json, View } from "./view.ts";
 
 /** What a mount lives in. */
 export interface MountContext {
@@ -40,6 +40,44 @@ export interface ResourceReader<T> {
   list(): readonly string[];
 }
 
+/** What undoes a creation: plain data, kept encrypted. */
+export type Undo = Readonly<Record<string, Json>>;
+
+export interface LeaseTerms {
+  /** Which of the mount's `leases` ends it. */
+  readonly type: string;
+  /** Seconds; the mount's default where 0. */
+  readonly ttl: number;
+  /** Seconds, renewals included; the mount's maximum where 0. */
+  readonly max_ttl: number;
+}
+
+/** What a lease got, within every maximum and its token's life. */
+export interface Granted {
+  readonly id: string;
+  /** Seconds. */
+  readonly ttl: number;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
+/** Where a lease is ended or renewed. */
+export interface LeaseCall {
+  readonly id: string;
+  /** As in a call, in the generation of now. Empty where the mount is not there any more: what a revocation needs then stands
+   *  in the undo record or in the mount's view, which is dropped after the last lease. */
+  resource<T = Readonly<Record<string, unknown>>>(name: string): ResourceReader<T>;
+}
+
+/** How one type of lease ends. */
+export interface LeaseType {
+  /** Ends what `create` made. It may run where `create` never did, or not to its end, and again after it succeeded. What it
+   *  cannot end now it rejects: it is tried again. Errors hold no secret: operators read them. */
+  revoke(undo: Undo, call: LeaseCall): Promise<void>;
+  /** Makes it last as granted. Without it such leases are not renewable. */
+  renew?(undo: Undo, granted: Granted, call: LeaseCall): Promise<void>;
+}
+
 /** One request at one route. */
 export interface Call<F extends Fields = Fields> {
   readonly request: Request;
@@ -53,6 +91,9 @@ export interface Call<F extends Fields = Fields> {
   resource<T = Readonly<Record<string, unknown>>>(name: string): ResourceReader<T>;
   /** Adds to the answer's warnings. */
   warn(text: string): void;
+  /** Makes something that ends with a lease. `undo` is kept before `create` runs; from then on it is ended, sooner or later,
+   *  whatever happens. Once a call, by handlers that mutate; the answer carries the lease. Gives what `create` gave. */
+  lease<T>(terms: LeaseTerms, undo: Undo, create: (granted: Granted) => Promise<T>): Promise<T>;
 }
 
 export interface Handler<F extends Fields = Fields> {
@@ -63,6 +104,8 @@ export interface Handler<F extends Fields = Fields> {
   /** False where running it changes nothing, although its operation could: such a handler need not wait for the audit's
    *  request entry. By default true but for read and list. */
   readonly mutates?: boolean;
+  /** Needs the `sudo` capability, where the route as a whole does not. */
+  readonly sudo?: true;
   run(call: Call<F>): Promise<Response | null>;
 }
 
@@ -81,6 +124,8 @@ export interface Route {
   readonly unauthenticated?: true;
   /** The caller needs the `sudo` capability too. */
   readonly sudo?: boolean;
+  /** Its path names a folder, and may end in a slash whatever the operation. */
+  readonly folders?: true;
   /** Runs and is answered even where no audit device keeps its entry: for seal alone. */
   readonly always?: true;
 }
@@ -122,6 +167,8 @@ export interface Resource {
 
 export interface Mount {
   readonly routes: readonly Route[];
+  /** By the `type` of a lease's terms. */
+  readonly leases?: Readonly<Record<string, LeaseType>>;
 }
 
 /** What a plugin folder's index.ts exports as `plugin`. */

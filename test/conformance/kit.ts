@@ -8,9 +8,20 @@ import { deepFreeze } from "../../src/core/barrier/json.ts";
 import { compileRoutes } from "../../src/core/routes.ts";
 import { VaultError } from "../../src/sdk/errors.ts";
 import { parse } from "../../src/sdk/fields.ts";
-import type { Call, Handler, MountContext, MountPlugin, Resource, Route } from "../../src/sdk/mount.ts";
+import type {
+  Call,
+  Granted,
+  Handler,
+  LeaseCall,
+  LeaseType,
+  MountContext,
+  MountPlugin,
+  Resource,
+  Route,
+  Undo,
+} from "../../src/sdk/mount.ts";
 import type { Operation, Request, Response } from "../../src/sdk/request.ts";
-import { TestStore, TestView } from "./view.ts";
+import { Crash, TestStore, TestView } from "./view.ts";
 
 export interface Answer {
   readonly response: Response | null;
@@ -20,11 +31,22 @@ export interface Answer {
   readonly handler: Handler;
 }
 
+export interface KitLease {
+  readonly granted: Granted;
+  readonly undo: Undo;
+  readonly type: LeaseType;
+  readonly call: LeaseCall;
+}
+
 export interface Kit {
   readonly store: TestStore;
   readonly clock: ReturnType<typeof manualClock>;
   readonly context: MountContext;
   readonly routes: readonly Route[];
+  /** What was leased, in order. */
+  readonly leases: readonly KitLease[];
+  /** Leases from now on are kept, and what they are for is not made: the process ends in between. */
+  forget: boolean;
   /** Lines of the server's log. */
   readonly log: readonly string[];
   /** Throws VaultError as the door would. A list's path may leave out its last slash. */
@@ -83,8 +105,35 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
     mac: (purpose) => createSecretKey(createHmac("sha256", "the kit's").update(purpose).digest()),
   });
   let context = contextAt(plugin.class === "auth" ? `auth/${plugin.type}/` : "secret/");
-  let { routes } = plugin.mount(context);
+  let { routes, leases: types } = plugin.mount(context);
   let match = compileRoutes(routes);
+
+  const resource: Call["resource"] = <T>(name: string) => {
+    const shelf = declared.get(resourceOf(name).name);
+    return {
+      get: (key: string) => (shelf?.get(key) as T | undefined) ?? null,
+      list: () => [...(shelf?.keys() ?? [])].sort(),
+    };
+  };
+  const leases: KitLease[] = [];
+  let forget = false;
+  const lease =
+    (path: string): Call["lease"] =>
+    async (terms, undo, create) => {
+      const type = types?.[terms.type];
+      if (type === undefined) throw new Error(`the mount does not say how a lease of type ${terms.type} ends`);
+      const ttl = terms.ttl || 3600;
+      const granted = { id: `${path}/lease${leases.length}`, ttl, expiresAt: clock.now() + ttl * 1000 };
+      // Kept as storage keeps it.
+      leases.push({
+        granted,
+        undo: JSON.parse(JSON.stringify(undo)) as Undo,
+        type,
+        call: { id: granted.id, resource },
+      });
+      if (forget) throw new Crash();
+      return create(granted);
+    };
 
   const callOf = (request: Request, params: Call["params"], warnings: string[]): Call => ({
     request,
@@ -93,13 +142,8 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
     params,
     data: {},
     caller: null,
-    resource: <T>(name: string) => {
-      const shelf = declared.get(resourceOf(name).name);
-      return {
-        get: (key: string) => (shelf?.get(key) as T | undefined) ?? null,
-        list: () => [...(shelf?.keys() ?? [])].sort(),
-      };
-    },
+    resource,
+    lease: lease(request.path),
     warn: (text) => void warnings.push(text),
   });
 
@@ -137,7 +181,14 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
   return {
     store,
     clock,
+    leases,
     log,
+    get forget() {
+      return forget;
+    },
+    set forget(on) {
+      forget = on;
+    },
     get context() {
       return context;
     },
@@ -167,7 +218,7 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
     restart: (path = context.path) => {
       store.restart();
       context = contextAt(path);
-      ({ routes } = plugin.mount(context));
+      ({ routes, leases: types } = plugin.mount(context));
       match = compileRoutes(routes);
     },
   };

@@ -13,6 +13,7 @@ import { createLogger } from "../../src/lib/log.ts";
 import type { AuditDevice, AuditPlugin, Batch } from "../../src/sdk/audit.ts";
 import type { VaultError } from "../../src/sdk/errors.ts";
 import type { Commit, CommitSet, Declaration, Target } from "../../src/sdk/kind.ts";
+import type { MountPlugin } from "../../src/sdk/mount.ts";
 import type { Operation, Response } from "../../src/sdk/request.ts";
 import type { StorageBackend } from "../../src/sdk/storage.ts";
 import { plugin as shamir } from "../../src/seals/shamir/index.ts";
@@ -71,6 +72,10 @@ export interface HarnessOptions {
   readonly address?: string;
   /** In place of the harness's own, which is then of no use. */
   readonly clock?: SteadyClock;
+  /** Beside those of the program. */
+  readonly plugins?: readonly MountPlugin[];
+  /** Milliseconds. */
+  readonly leaseDeadline?: number;
 }
 
 async function openVault(
@@ -85,7 +90,7 @@ async function openVault(
   const settings: VaultOptions = {
     storage,
     seal: shamir.create({}),
-    plugins: [kv, approle, userpass],
+    plugins: [kv, approle, userpass, ...(options.plugins ?? [])],
     audit: [{ plugin: tapePlugin(tape), name: "tape", required: false, settings: {} }],
     sysRoutes: () => [],
     clock,
@@ -93,6 +98,7 @@ async function openVault(
     defaultLeaseTtl: 3600,
     maxLeaseTtl: 86_400,
     auditDeadline: 200,
+    leaseDeadline: options.leaseDeadline ?? 5_000,
     clusterName: "test",
     version: "2.0.0",
   };

@@ -3,6 +3,7 @@
 //  lease/due/<time>/<name>       what to look at, and when: one index for tokens and leases
 //  token/child/<token>/<name>    what ends with a token: child tokens and leases
 //  lease/mount/<accessor>/<name> the leases of a mount, wherever it is mounted now
+//  lease/stuck/<name>            leases that cannot be revoked
 // A name is one segment: a token's id (hex), or a lease's id with its slashes escaped; every lease id has one.
 // Must hold: what the due index says is a hint. Whether something ends is decided by what it names.
 
@@ -21,6 +22,7 @@ export const idKey = (lease: string): string => `lease/id/${lease}`;
 export const dueKey = (at: number, name: string): string => `lease/due/${timeSegment(at)}/${name}`;
 export const childKey = (token: string, name: string): string => `token/child/${token}/${name}`;
 export const mountKey = (accessor: string, name: string): string => `lease/mount/${accessor}/${name}`;
+export const stuckKey = (name: string): string => `lease/stuck/${name}`;
 
 /** Names stand in keys, which have at most 1,024 bytes, next to a token's id or a mount's accessor. */
 const longest = 900;

@@ -7,6 +7,7 @@ import { tokenRoutes } from "../tokens/routes.ts";
 import { auditRoutes } from "./audit.ts";
 import { capabilityRoutes } from "./capabilities.ts";
 import { internalRoutes } from "./internal.ts";
+import { leaseRoutes } from "./leases.ts";
 import { authRoutes, mountRoutes } from "./mounts.ts";
 import { policyRoutes } from "./policies.ts";
 import { rotateRoutes } from "./rotate.ts";
@@ -27,6 +28,7 @@ export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
         ...capabilityRoutes,
         ...internalRoutes,
         ...auditRoutes,
+        ...leaseRoutes,
         ...extra,
       ],
     },

@@ -8,6 +8,7 @@ import type { Response } from "../../sdk/request.ts";
 import type { ViewEntry } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { Core } from "../core.ts";
+import { shorten } from "../leases/renewal.ts";
 import { authOf, ttlsOf } from "../login.ts";
 import { mappedPolicies } from "../session.ts";
 import { create, createFields, ownSession } from "./create.ts";
@@ -87,6 +88,7 @@ async function renew(
     call.warn(`TTL of "${ttl}s" exceeded the effective max_ttl of "${max}s"; TTL value is capped accordingly`);
   const renewed = await core.tokens.renew(found, granted);
   core.sessions.forget(renewed.id);
+  if (renewed.expires_at < entry.expires_at) await shorten(core, renewed.id, renewed.expires_at);
   const entity = core.sessions.entityOf(renewed, generation);
   return { auth: authOf(token, renewed, entity?.policies ?? [], entity?.id ?? "") };
 }
