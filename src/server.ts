@@ -129,7 +129,7 @@ export async function startServer(config: Config, options: { readonly log: Logge
   const timer = setInterval(() => void vault?.tick().catch(() => {}), tickMs);
   timer.unref();
   const leadership = await storage.lead(() => {
-    log.error("another process took the storage: sealing");
+    log.error("the storage is lost: sealing");
     void vault?.seal().catch(() => {});
   });
   try {
