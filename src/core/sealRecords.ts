@@ -5,10 +5,12 @@
 
 import type { Logger } from "../lib/log.ts";
 import { VaultError } from "../sdk/errors.ts";
-import type { StorageBackend } from "../sdk/storage.ts";
+import type { Op, StorageBackend } from "../sdk/storage.ts";
+import { storageFormat } from "./barrier/versions.ts";
 
 export interface SealRecord {
-  readonly format: 1;
+  /** Of the whole storage (barrier/versions.ts). */
+  readonly format: number;
   /** True until the shares were handed over: what is stored then is no vault yet. */
   readonly pending: boolean;
   readonly cluster_id: string;
@@ -33,7 +35,7 @@ export class SealRecords {
     const stored = await this.#storage.get(sealKey);
     if (stored === null) return;
     const record = JSON.parse(Buffer.from(stored.value).toString("utf8")) as SealRecord;
-    if (record.format !== 1) {
+    if (!Number.isInteger(record.format) || record.format < 1 || record.format > storageFormat) {
       const found = `storage has format ${String(record.format)}, which this version does not know`;
       throw new VaultError("storage", `${found}; run a newer one`);
     }
@@ -41,10 +43,20 @@ export class SealRecords {
     this.#version = stored.version;
   }
 
-  async save(record: SealRecord): Promise<void> {
+  save(record: SealRecord): Promise<void> {
+    return this.replace(record, (op) => this.#storage.write([op]));
+  }
+
+  /** `write` writes the record, with or without more. What storage holds after a failure is read again. */
+  async replace(record: SealRecord, write: (op: Op) => Promise<void>): Promise<void> {
     const version = this.#version + 1;
     const value = Buffer.from(JSON.stringify(record));
-    await this.#storage.write([{ key: sealKey, value, version, expect: this.#version || "absent" }]);
+    try {
+      await write({ key: sealKey, value, version, expect: this.#version || "absent" });
+    } catch (error) {
+      await this.load().catch(() => {});
+      throw error;
+    }
     this.current = record;
     this.#version = version;
   }

@@ -17,11 +17,13 @@ import type { Request, Response } from "../sdk/request.ts";
 import type { Seal } from "../sdk/seal.ts";
 import type { StorageBackend } from "../sdk/storage.ts";
 import { Barrier } from "./barrier/barrier.ts";
+import { storageFormat } from "./barrier/versions.ts";
 import { Broker } from "./broker.ts";
 import { within } from "./broker/trail.ts";
 import { Core } from "./core.ts";
 import type { Door, Health, SealStatus } from "./door.ts";
 import { handle } from "./handle.ts";
+import { migrate } from "./migrations.ts";
 import { SealRecords } from "./sealRecords.ts";
 
 export interface AuditEntry {
@@ -71,7 +73,12 @@ export class Vault implements Door {
   private constructor(options: VaultOptions) {
     this.#options = options;
     this.#records = new SealRecords(options.storage, options.log);
-    this.#barrier = new Barrier({ storage: options.storage, log: options.log, clock: options.clock });
+    this.#barrier = new Barrier({
+      storage: options.storage,
+      log: options.log,
+      clock: options.clock,
+      format: () => this.#records.current?.format ?? storageFormat,
+    });
   }
 
   static async open(options: VaultOptions): Promise<Vault> {
@@ -102,7 +109,7 @@ export class Vault implements Door {
         const wrapped = await seal.wrap(rootKey, options);
         unused = wrapped.shares;
         await this.#records.wipeUnfinished();
-        const record = { format: 1 as const, cluster_id: randomUUID(), seal: wrapped.stored };
+        const record = { format: storageFormat, cluster_id: randomUUID(), seal: wrapped.stored };
         await this.#records.save({ ...record, pending: true });
         await this.#barrier.initialize(rootKey);
         await this.#barrier.unseal(rootKey);
@@ -173,6 +180,7 @@ export class Vault implements Door {
     const broker = new Broker({ log, clock, deadlineMs: auditDeadline });
     const devices: { device: AuditDevice; required: boolean }[] = [];
     try {
+      await migrate({ barrier: this.#barrier, records: this.#records }, log);
       const keys = { signing: this.#barrier.signingKey("audit") };
       for (const { plugin, name, settings, required } of audit) {
         devices.push({ device: await plugin.open(name, settings, keys, log, clock), required });

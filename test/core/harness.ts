@@ -76,13 +76,15 @@ export interface HarnessOptions {
   readonly plugins?: readonly MountPlugin[];
   /** Milliseconds. */
   readonly leaseDeadline?: number;
+  /** Of a vault that is in `storage` already. */
+  readonly known?: { readonly root: string; readonly shares: readonly Uint8Array[] };
 }
 
 async function openVault(
   options: HarnessOptions,
   manual: ReturnType<typeof manualClock>,
   storage: StorageBackend,
-  known?: { root: string; shares: readonly Uint8Array[] },
+  known?: HarnessOptions["known"],
 ): Promise<Harness> {
   const clock = options.clock ?? manual;
   const tape: AuditTape = { lines: [], block: null, fail: false };
@@ -141,7 +143,7 @@ async function openVault(
 export async function harness(options: HarnessOptions = {}): Promise<Harness> {
   const clock = manualClock();
   const storage = options.storage ?? (await memory.open({}, createLogger({ write: () => {} })));
-  return openVault(options, clock, storage);
+  return openVault(options, clock, storage, options.known);
 }
 
 /** Code and first error of what must fail. */

@@ -13,8 +13,9 @@ import { VaultError } from "../../sdk/errors.ts";
 import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { addTerm, changeRoot, createKeyring, type Keyring, keyringKey, openKeyring } from "./keyring.ts";
+import type { Findings } from "./scan.ts";
 import { copyOf, sealed, Session } from "./session.ts";
-import { firstMark, formatMark, markOp, versionsKey } from "./versions.ts";
+import { firstMark, formatMark, markOp, storageFormat, versionsKey } from "./versions.ts";
 
 export interface BarrierOptions {
   readonly storage: StorageBackend;
@@ -22,6 +23,8 @@ export interface BarrierOptions {
   readonly clock?: Clock;
   /** Bytes of decrypted entries to keep; 64 MiB unless given. */
   readonly cacheBytes?: number;
+  /** Of the storage, as the seal's record has it; the current one unless given. */
+  readonly format?: () => number;
 }
 
 const keyringVersion = 1;
@@ -31,6 +34,7 @@ export class Barrier {
   readonly #log: Logger;
   readonly #clock: Clock;
   readonly #cacheBytes: number;
+  readonly #format: () => number;
   readonly #life = new Mutex();
   #session: Session | null = null;
   /** Counts seals, so that an unseal under way does not undo one. */
@@ -41,6 +45,7 @@ export class Barrier {
     this.#log = options.log;
     this.#clock = options.clock ?? systemClock;
     this.#cacheBytes = options.cacheBytes ?? 64 * 1024 * 1024;
+    this.#format = options.format ?? (() => storageFormat);
   }
 
   get sealed(): boolean {
@@ -85,7 +90,7 @@ export class Barrier {
       if (stored === null) throw new VaultError("uninitialized", "Vault is not initialized");
       const keyring = this.#openKeyring(rootKey, stored);
       const session = new Session(this.#storage, this.#log, keyring, this.#cacheBytes);
-      await session.open();
+      await session.open(this.#format());
       if (seals !== this.#seals) {
         session.close();
         throw sealed();
@@ -101,6 +106,16 @@ export class Barrier {
       this.#log.security("the keyring did not open: a wrong key, or a keyring that was changed");
       throw error;
     }
+  }
+
+  /** Makes a store of format 1 one of the current format. `record` is the seal's record that says so. */
+  adopt(record: Op): Promise<void> {
+    return this.#life.run("life", () => this.#open().adopt(record));
+  }
+
+  /** Reads the whole store beside the writes that go on, and says what is wrong with it. */
+  scan(options: Parameters<Session["scan"]>[0]): Promise<Findings> {
+    return this.#open().scan(options);
   }
 
   /** A new term, active once it is durable; what is under older terms stays readable. */

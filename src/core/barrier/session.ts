@@ -17,8 +17,9 @@ import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { deepFreeze, freezePlain } from "./json.ts";
 import { keyringKey, type Keyring, type WrittenKeyring } from "./keyring.ts";
+import { type Findings, Scan, type ScanOptions } from "./scan.ts";
 import { sumKey } from "./sum.ts";
-import { formatMark, Versions, versionsKey } from "./versions.ts";
+import { formatMark, summedFormat, Versions, versionsKey } from "./versions.ts";
 import { type State, Writer } from "./writer.ts";
 
 /** One decrypted entry. */
@@ -83,9 +84,45 @@ export class Session {
     });
   }
 
-  /** Reads the sum. */
-  open(): Promise<void> {
-    return this.#writer.open();
+  /** For a store of format `format`. Throws VaultError `storage` where the store knows that it has a newer one. */
+  async open(format: number): Promise<void> {
+    const mark = await this.#storage.get(versionsKey);
+    // One that is missing or damaged stops all writing, and is told by whoever reads it.
+    const known = mark !== null && this.#opens(versionsKey, mark) ? (this.#decrypt(versionsKey, mark)[0] ?? 1) : 0;
+    if (known > format) {
+      this.#log.security("the seal record was rolled back: it names an older format than the storage has");
+      throw new VaultError("storage", `storage: core/seal says format ${format}, where the storage has ${known}`);
+    }
+    if (format >= summedFormat) await this.#writer.open();
+  }
+
+  /** Makes a store of format 1 one of the current format, whole or not at all: `record` is the seal's record that says so. */
+  async adopt(record: Op): Promise<void> {
+    this.#keys();
+    await this.#writer.count(() => void this.#keys());
+    await this.#versions.advance(1, [record]);
+  }
+
+  /** Reads everything there is. `pause` is awaited between steps. */
+  scan(options: Pick<ScanOptions, "pause" | "progress" | "accept">): Promise<Findings> {
+    this.#keys();
+    const pause = async (): Promise<void> => {
+      await options.pause();
+      this.#keys();
+    };
+    const opens = (key: string, stored: Stored): boolean => this.#opens(key, stored);
+    return new Scan({ ...options, pause, opens, storage: this.#storage, writer: this.#writer }).run();
+  }
+
+  #opens(key: string, stored: Stored): boolean {
+    this.#keys();
+    try {
+      zero(decryptBound(this.#find, key, stored.version, stored.value));
+      return true;
+    } catch (error) {
+      if (error instanceof AgeError) return false;
+      throw error;
+    }
   }
 
   /** Forgets keys and entries. Calls under way reject with `sealed`. */

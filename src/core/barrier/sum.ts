@@ -54,6 +54,12 @@ export function replaced(sum: Sum, before: bigint | null, after: bigint | null):
   return { count, total: (sum.total + (after ?? 0n) - (before ?? 0n)) & modulus };
 }
 
+/** `sum` and a difference of two sums. */
+export const corrected = (sum: Sum, { count, total }: Sum): Sum => ({
+  count: sum.count + count,
+  total: (sum.total + total) & modulus,
+});
+
 export const sameSum = (a: Sum, b: Sum): boolean => a.count === b.count && a.total === b.total;
 
 /** One byte 1, number of entries (8 bytes, two's complement: who tampers can bring it below 0), total (32). */

@@ -11,6 +11,8 @@ import type { Op, StorageBackend, Stored } from "../../sdk/storage.ts";
 export const versionsKey = "core/versions";
 /** Of everything in storage. Goes up with each change that an older program would not understand or keep. */
 export const storageFormat = 2;
+/** The first that has a sum over all entries. */
+export const summedFormat = 2;
 /** The content of the mark's entry. */
 export const formatMark = Buffer.from([storageFormat]);
 /** The mark of a new store; the keyring's entry has version 1. */
@@ -52,14 +54,19 @@ export class Versions {
     for (;;) {
       const first = this.take(count);
       if (first !== null) return first;
-      this.#reserving ??= this.#move(count).finally(() => {
-        this.#reserving = null;
-      });
-      await this.#reserving;
+      await this.advance(count);
     }
   }
 
-  async #move(count: number): Promise<void> {
+  /** Moves the mark, and writes `before` in the same write, in front of it. */
+  advance(count: number, before: readonly Op[] = []): Promise<void> {
+    this.#reserving ??= this.#move(count, before).finally(() => {
+      this.#reserving = null;
+    });
+    return this.#reserving;
+  }
+
+  async #move(count: number, before: readonly Op[]): Promise<void> {
     const stored = await this.#store.get(versionsKey);
     if (stored === null) {
       throw new VaultError(
@@ -73,7 +80,7 @@ export class Versions {
       throw new VaultError("storage", `storage: ${versionsKey} does not belong to this state; nothing is written`);
     }
     const end = mark + Math.max(block, count + 1);
-    await this.#store.write([markOp(this.#crypt, end, mark)]);
+    await this.#store.write([...before, markOp(this.#crypt, end, mark)]);
     this.#next = mark + 1;
     this.#end = end;
   }

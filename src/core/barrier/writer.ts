@@ -14,7 +14,8 @@ import type { KeyObject } from "node:crypto";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { conflict } from "../../sdk/keys.ts";
 import type { Op, StorageBackend, Stored } from "../../sdk/storage.ts";
-import { counted, decodeSum, elementOf, emptySum, encodeSum, replaced, type Sum, sumKey } from "./sum.ts";
+import { corrected, counted, decodeSum, elementOf, emptySum, encodeSum, replaced, type Sum, sumKey } from "./sum.ts";
+import { keysAfter } from "./walk.ts";
 
 /** What is stored under a key. */
 export interface State {
@@ -85,6 +86,7 @@ class Group {
 const maxOps = 1024;
 const maxBytes = 4 * 1024 * 1024;
 const attempts = 4;
+const countAtOnce = 256;
 
 const lostSum = (): VaultError =>
   new VaultError("storage", `storage: ${sumKey} was changed by somebody else; nothing is written until a restart`);
@@ -103,6 +105,9 @@ export class Writer {
   #sum: Sum = emptySum;
   /** False after a failure: storage may have the next one. */
   #sure = true;
+  /** What the next sum is to be corrected by. */
+  #correction: Sum = emptySum;
+  #changes: readonly Change[] | null = null;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -128,6 +133,24 @@ export class Writer {
     this.#sum = sum ?? emptySum;
   }
 
+  /** Starts a sum for a store that has none, from all that is there. `check` may throw to stop. */
+  async count(check: () => void): Promise<void> {
+    const { storage } = this.#options;
+    if (!this.sums) return;
+    let sum = emptySum;
+    let keys: readonly string[] = [];
+    do {
+      keys = await keysAfter(storage, keys.at(-1) ?? "", countAtOnce);
+      const found = await Promise.all(keys.map((key) => storage.get(key)));
+      check();
+      for (const [at, key] of keys.entries()) {
+        const stored = found[at] ?? null;
+        if (stored !== null && counted(key)) sum = replaced(sum, null, this.stateOf(key, stored).element);
+      }
+    } while (keys.length === countAtOnce);
+    this.#sum = sum;
+  }
+
   /** Calls that wait reject with `reason`, and so do later ones. What is under way is on its way. */
   close(reason: VaultError): void {
     this.#closed = reason;
@@ -136,8 +159,17 @@ export class Writer {
     this.#ahead.clear();
   }
 
+  /** Makes `found` the sum in place of what is the sum now. */
+  correct(found: Sum): Promise<void> {
+    const { count, total } = this.#sum;
+    this.#correction = { count: found.count - count, total: found.total - total };
+    return this.write([]);
+  }
+
+  /** Tells the observer of what is under way, too. */
   observe(observer: Observer): () => void {
     this.#observers.add(observer);
+    if (this.#changes !== null) void observer.begins(this.#changes);
     return () => void this.#observers.delete(observer);
   }
 
@@ -274,24 +306,30 @@ export class Writer {
         if (sum !== null && counted(op.key)) sum = replaced(sum, before?.element ?? null, after?.element ?? null);
       }
     }
-    if (ops.length === 0) return;
+    const correction = this.#correction;
+    if (ops.length === 0 && correction === emptySum) return;
     const version = this.#version + 1;
     if (sum !== null) {
+      sum = corrected(sum, correction);
       const value = seal(sumKey, version, encodeSum(sum));
       ops.push({ key: sumKey, value, version, expect: this.#version === 0 ? "absent" : this.#version });
     }
+    this.#changes = changes;
     for (const observer of this.#observers) await observer.begins(changes);
     try {
       await storage.write(ops);
     } catch (error) {
+      this.#changes = null;
       // Where it was no conflict, it may have landed all the same.
       if (!isVaultError(error, "conflict")) this.#sure = false;
       for (const observer of this.#observers) observer.lost();
       throw error;
     }
+    this.#changes = null;
     if (sum !== null) {
       this.#sum = sum;
       this.#version = version;
+      if (this.#correction === correction) this.#correction = emptySum;
     }
     for (const observer of this.#observers) observer.landed(changes);
   }
