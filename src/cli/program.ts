@@ -78,6 +78,17 @@ function operators(program: Command, io: Io, run: Run): void {
     .command("seal")
     .description("Drops all keys: nothing is served until the vault is unsealed again")
     .action(() => run(loaded().then(([{ seal }, client]) => seal(client, io))));
+  operator
+    .command("verify-storage")
+    .description("Has the server read its whole storage; exit code 1 where something is not as it was written")
+    .option("--accept", "takes what is there for what was written, once it was looked into", false)
+    .action((options: { accept: boolean }) =>
+      run(
+        Promise.all([import("./verifyStorage.ts"), createClient(io.env)]).then(([{ verifyStorage }, client]) =>
+          verifyStorage(client, io, options),
+        ),
+      ),
+    );
 }
 
 const allowOption = ["--allow <name...>", "what the server's config lists under gitops.allow"] as const;

@@ -12,6 +12,7 @@ import type { Broker } from "./broker.ts";
 import { chores } from "./chores.ts";
 import type { Generation } from "./generation.ts";
 import { Logins } from "./identity.ts";
+import { Integrity } from "./integrity.ts";
 import { Keys } from "./keys.ts";
 import { Leases } from "./leases.ts";
 import { Ledger } from "./ledger.ts";
@@ -56,6 +57,7 @@ export class Core {
   readonly #time: Time;
   readonly keys: Keys;
   readonly ledger: Ledger;
+  readonly integrity: Integrity;
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
   readonly #system: readonly SystemMount[];
@@ -81,6 +83,7 @@ export class Core {
       clock,
       log,
     );
+    this.integrity = new Integrity({ barrier, broker: options.broker, clock, log });
     this.tokens = new TokenStore({
       root: this.root,
       key: barrier.mac("token"),
@@ -135,6 +138,7 @@ export class Core {
   /** What happens with time: expiry, and another try of what failed. Called about once a second. */
   async tick(): Promise<void> {
     if (this.closed) return;
+    this.integrity.tick();
     await this.leases.tick();
     await this.keys.tick();
     await this.#time.tick();

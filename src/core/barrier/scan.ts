@@ -31,7 +31,7 @@ export interface ScanOptions {
   readonly pause: () => Promise<void>;
   readonly progress?: (entries: number) => void;
   /** Makes what is found the sum that is kept. */
-  readonly accept?: boolean;
+  readonly accept?: () => boolean;
 }
 
 const step = 32;
@@ -112,7 +112,7 @@ export class Scan implements Observer {
       damagedEntries: this.#damagedEntries,
       sum: expected === null ? null : { holds: sameSum(expected, found), expected: expected.count, found: found.count },
     };
-    if (accept === true && findings.sum?.holds === false) await writer.correct(found);
+    if (accept?.() === true && findings.sum?.holds === false) await writer.correct(found);
     return findings;
   }
 

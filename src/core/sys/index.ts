@@ -12,6 +12,7 @@ import { authRoutes, mountRoutes } from "./mounts.ts";
 import { policyRoutes } from "./policies.ts";
 import { rotateRoutes } from "./rotate.ts";
 import { sealRoutes } from "./seal.ts";
+import { storageRoutes } from "./storage.ts";
 
 export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
   return [
@@ -29,6 +30,7 @@ export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
         ...internalRoutes,
         ...auditRoutes,
         ...leaseRoutes,
+        ...storageRoutes,
         ...extra,
       ],
     },
