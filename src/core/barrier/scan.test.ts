@@ -117,9 +117,9 @@ describe("the scan", () => {
       };
       await reopen(slow);
       const view = barrier.view("x/");
-      let over = false;
+      const stop = new AbortController();
       const writer = async (): Promise<void> => {
-        while (!over) {
+        while (!stop.signal.aborted) {
           const key = `${pick(9)}/k${pick(120)}`;
           await view.write([{ key, value: pick(3) === 0 ? null : { seed } }]).catch(() => {});
         }
@@ -127,7 +127,7 @@ describe("the scan", () => {
       const writers = [1, 2, 3].map(writer);
       const findings: Findings[] = [];
       for (let round = 0; round < 3; round++) findings.push(await barrier.scan({ pause: () => wait() }));
-      over = true;
+      stop.abort();
       await Promise.all(writers);
       for (const found of findings) {
         expect(found).toMatchObject({ damaged: [], sum: { holds: true } });
