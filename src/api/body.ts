@@ -30,11 +30,27 @@ export function announced(incoming: IncomingMessage): number {
   return Number(incoming.headers["content-length"] ?? 0);
 }
 
+/** Pieces are joined in lots of this many: each costs a hundred bytes and more, however little is in it, and a client may
+ *  send a body byte by byte. */
+const mostLoose = 1_024;
+
+/** In memory of its own, not of the pool that other buffers share: the one who wipes it must own it. */
+function joined(parts: readonly Buffer[], wipe: boolean): Buffer {
+  const whole = Buffer.alloc(parts.reduce((size, part) => size + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    at += part.copy(whole, at);
+    if (wipe) part.fill(0);
+  }
+  return whole;
+}
+
 /** Rejects with VaultError `too_large`, or with Aborted. With `wipe`, whatever is not handed over has been overwritten. */
 export async function readBody(incoming: IncomingMessage, limit: number, wipe = false): Promise<Buffer> {
   if (!hasBody(incoming)) return empty;
   if (announced(incoming) > limit) throw tooLarge(limit);
   const chunks: Buffer[] = [];
+  let loose = 0;
   let size = 0;
   const drop = (): void => {
     if (wipe) for (const chunk of chunks) chunk.fill(0);
@@ -45,6 +61,11 @@ export async function readBody(incoming: IncomingMessage, limit: number, wipe = 
       const onData = (chunk: Buffer): void => {
         size += chunk.length;
         chunks.push(chunk);
+        loose += 1;
+        if (loose === mostLoose) {
+          chunks.push(joined(chunks.splice(-loose), wipe));
+          loose = 0;
+        }
         if (size <= limit) return;
         incoming.off("data", onData);
         reject(tooLarge(limit));
@@ -69,12 +90,7 @@ export async function readBody(incoming: IncomingMessage, limit: number, wipe = 
   }
   const [first] = chunks;
   if (first !== undefined && chunks.length === 1) return first;
-  // Not from the pool that other buffers share: the one who wipes it must own it.
-  const whole = Buffer.alloc(size);
-  let at = 0;
-  for (const chunk of chunks) at += chunk.copy(whole, at);
-  drop();
-  return whole;
+  return joined(chunks, wipe);
 }
 
 /** "application/json" of "Application/JSON; charset=utf-8". */

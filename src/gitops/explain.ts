@@ -45,7 +45,7 @@ const table: readonly { readonly sign: RegExp; readonly cause: Cause; readonly m
     message: "there is no such repository at the remote, or it may not be read: check `remote` and the credentials",
   },
   {
-    sign: /transport '.*' not allowed|redirect/iu,
+    sign: /transport '.*' not allowed|redirect|returned error: 30\d/iu,
     cause: "remote",
     message: "the remote leads to another place or transport, which is not followed: configure the final address",
   },
@@ -63,6 +63,12 @@ const table: readonly { readonly sign: RegExp; readonly cause: Cause; readonly m
     sign: /file size limit|SIGXFSZ|file too large|signal 25/iu,
     cause: "remote",
     message: "the fetch is larger than limits.fetch_bytes: raise it, or use a repository with less in it",
+  },
+  {
+    sign: /out of memory|mmap failed|unable to create thread/iu,
+    cause: "content",
+    message:
+      "git needs more memory for the branch than it is given: remove the object that is so large from the history",
   },
   {
     sign: /no space left/iu,
@@ -83,7 +89,8 @@ export function explain(error: unknown): SourceError {
     return new SourceError("the remote took too long (limits.fetch_timeout): it is tried again", "remote", detail);
   }
   if (error.reason === "output") {
-    return new SourceError("the commit has too many files: see limits.files", "content", detail);
+    const message = "git says more of the commit than is read: too many files (limits.files), or too long a subject";
+    return new SourceError(message, "content", detail);
   }
   if (error.reason === "spawn") return new SourceError("git cannot be started on the server", "remote", detail);
   if (error.reason === "aborted") return new SourceError("stopped", "remote", detail);

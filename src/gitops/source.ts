@@ -18,6 +18,10 @@ const head = "refs/writ/head";
 const marker = "writ-remote";
 /** One fetch makes one pack; beyond this many they are joined. */
 const maxPacks = 50;
+/** Bytes of memory of one process of git: what a repository can be made to ask for is without end. */
+const maxMemory = 1024 * 1024 * 1024;
+/** Bytes of what is told of a commit. */
+const maxDescription = 256 * 1024;
 
 type Format = "sha1" | "sha256";
 
@@ -50,6 +54,7 @@ export class Source {
       protocols: [settings.remote.protocol],
       timeout: settings.limits.fetchTimeout,
       maxOutput: 64 * 1024 * 1024,
+      maxMemory,
       signal: this.#stop.signal,
     });
     this.#blobs = new Blobs(this.#git, settings.limits.fetchTimeout);
@@ -202,7 +207,9 @@ export class Source {
       "--encoding=UTF-8",
       "--no-notes",
     ];
-    const text = await this.#git.text(["log", "-1", ...shown, `--format=${format}`, head, "--"]);
+    const text = await this.#git.text(["log", "-1", ...shown, `--format=${format}`, head, "--"], {
+      maxOutput: maxDescription,
+    });
     const [id = "", parents = "", author = "", time = "", subject = ""] = text.split("\0");
     if (!isCommit(id) || !/^\d{1,12}$/u.test(time)) throw new SourceError("the commit cannot be read", "clone", "");
     return {

@@ -38,6 +38,8 @@ export interface GitOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Transports that may be used: "https", "ssh", "http", "file". None unless given. */
   readonly protocols?: readonly string[];
+  /** Bytes of memory that each process of git may ask for (RLIMIT_AS), where the system knows such a limit. */
+  readonly maxMemory?: number;
   /** Strings that are masked wherever git prints them. */
   readonly secrets?: readonly string[];
   /** Ends every run. */
@@ -71,6 +73,11 @@ const settings: readonly string[] = [
   "core.sshCommand=",
   "core.quotePath=false",
   "core.fsync=committed",
+  // Files that are larger pass through in pieces, and of a pack a window is mapped: git's memory does not follow the data.
+  "core.bigFileThreshold=1m",
+  "core.packedGitWindowSize=16m",
+  "core.packedGitLimit=128m",
+  "pack.threads=2",
   "credential.helper=",
   "submodule.recurse=false",
   "fetch.recurseSubmodules=false",
@@ -118,6 +125,7 @@ function environmentOf(options: GitOptions, extra: Readonly<Record<string, strin
     GIT_SSH_VARIANT: "ssh",
     GIT_ALLOW_PROTOCOL: (options.protocols ?? []).join(":") || "none",
     GIT_NO_REPLACE_OBJECTS: "1",
+    GIT_GRAFT_FILE: "/dev/null",
     GIT_NO_LAZY_FETCH: "1",
     GIT_OPTIONAL_LOCKS: "0",
     GIT_LITERAL_PATHSPECS: "1",
@@ -174,9 +182,18 @@ export interface GitProcess {
   end(): void;
 }
 
-/** `ulimit -f` counts blocks of 512 bytes (POSIX). With the signal ignored, a write beyond it fails and git says so. The
- *  script is constant and the arguments stay arguments. */
-const limited = 'trap "" XFSZ && ulimit -f "$1" && shift && exec git "$@"';
+/** `ulimit -f` counts blocks of 512 bytes (POSIX), `-v` kibibytes; "-" for no limit. With the signal ignored, a write beyond
+ *  it fails and git says so. The script is constant and the arguments stay arguments. */
+const limited =
+  'trap "" XFSZ; [ "$1" = - ] || ulimit -f "$1" || exit; [ "$2" = - ] || ulimit -v "$2" 2>/dev/null; shift 2; exec git "$@"';
+
+/** The shell's arguments before git's; null where nothing is to be limited. */
+function limits(maxFile: number | undefined, maxMemory: number | undefined): readonly string[] | null {
+  if (maxFile === undefined && maxMemory === undefined) return null;
+  const file = maxFile === undefined ? "-" : String(Math.ceil(maxFile / 512));
+  const memory = maxMemory === undefined ? "-" : String(Math.ceil(maxMemory / 1024));
+  return ["-c", limited, "git", file, memory];
+}
 
 export function createGit(options: GitOptions): Git {
   const fixed = [
@@ -185,11 +202,8 @@ export function createGit(options: GitOptions): Git {
     ...(options.gitDir === null ? [] : [`--git-dir=${options.gitDir}`]),
   ];
   const launch = (args: readonly string[], run: RunOptions, input: boolean): ChildProcess => {
-    const whole = [...fixed, ...args];
-    const command = run.maxFile === undefined ? "git" : "/bin/sh";
-    const list =
-      run.maxFile === undefined ? whole : ["-c", limited, "git", String(Math.ceil(run.maxFile / 512)), ...whole];
-    return spawn(command, list, {
+    const shell = limits(run.maxFile, options.maxMemory);
+    return spawn(shell === null ? "git" : "/bin/sh", [...(shell ?? []), ...fixed, ...args], {
       cwd: options.gitDir ?? "/",
       env: environmentOf(options, run.environment),
       stdio: [input ? "pipe" : "ignore", "pipe", "pipe"],

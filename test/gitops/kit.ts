@@ -53,10 +53,11 @@ export type Files = Readonly<Record<string, string | null | { readonly mode: str
 
 /** A bare repository that somebody pushes to. */
 export class Upstream {
-  readonly dir = join(scratch(), "upstream.git");
+  readonly dir: string;
   #time = 1_760_000_000;
 
-  constructor(options: readonly string[] = []) {
+  constructor(options: readonly string[] = [], dir = join(scratch(), "upstream.git")) {
+    this.dir = dir;
     git("/", ["init", "--bare", "--quiet", "--initial-branch=main", ...options, this.dir]);
   }
 
