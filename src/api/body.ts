@@ -6,6 +6,7 @@
 
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
+import { hasBackslashName } from "../lib/json.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { parseFields } from "./target.ts";
 
@@ -125,13 +126,8 @@ export function parseBody(incoming: IncomingMessage, body: Buffer, maxDepth: num
 // A number can only lose digits if it has many, or overflow if it has a long exponent.
 const longNumber = /\d[\d.]{15}|\d[eE][+-]?\d{3}/;
 
-// JSON.parse of Node 24.21 and 26.0 to 26.10 (not of 20) reads a name that is one escaped character, such as a quote or a
-// line break, as a backslash once the process has parsed an object with a name that is a backslash alone: one client
-// could garble the names of another's. No such object is let in.
-const backslashName = /"(?:\\\\|\\u005[cC])"\s*:/;
-
 function parseJson(text: string): unknown {
-  if (backslashName.test(text)) throw new VaultError("invalid", "a field's name must not be a backslash alone");
+  if (hasBackslashName(text)) throw new VaultError("invalid", "a field's name must not be a backslash alone");
   try {
     return longNumber.test(text) ? (JSON.parse(text, exact) as unknown) : (JSON.parse(text) as unknown);
   } catch (error) {

@@ -7,11 +7,13 @@ import type { Generation } from "./generation.ts";
 import { type GoneMount, type Mounts, type MountState, mountKinds } from "./mounts.ts";
 import { keyOf } from "./table.ts";
 import type { Tasks } from "./tasks.ts";
+import { tokenRoles } from "./tokens/roles.ts";
 
 const isMount = (declaration: Declaration): boolean => (mountKinds as readonly string[]).includes(declaration.kind);
 
 /** Where an object's state lives: survives a move of its mount. */
 function home(generation: Generation, declaration: Declaration): string | null {
+  if (declaration.kind === tokenRoles.kind) return generation.mounts.at("auth/token")?.accessor ?? null;
   if (declaration.mount === null) return null;
   for (const path of [`auth/${declaration.mount}`, declaration.mount]) {
     const mounted = generation.mounts.at(path);
@@ -37,9 +39,7 @@ export function follow(
   const { seq } = after.record;
   const ops: ViewOp[] = [];
   const forgotten: MountState[] = [];
-  const kept = new Set(
-    put.filter((one) => one.mount !== null).map((one) => `${home(after, one) ?? ""}\n${one.kind}\n${one.name}`),
-  );
+  const kept = new Set(put.map((one) => `${home(after, one) ?? ""}\n${one.kind}\n${one.name}`));
   // Mounts first: their leases end before the state of their objects, which revoking may need.
   const mountsFirst = [...removed].sort((a, b) => Number(isMount(b)) - Number(isMount(a)));
   for (const declaration of mountsFirst) {

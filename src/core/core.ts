@@ -21,6 +21,8 @@ import { Sessions } from "./session.ts";
 import { systemMounts } from "./sys/index.ts";
 import { Tasks } from "./tasks.ts";
 import { Time } from "./time.ts";
+import { BatchTokens } from "./tokens/batch.ts";
+import type { MadeToken, NewToken, TokenEntry } from "./tokens/entry.ts";
 import { TokenStore } from "./tokens/store.ts";
 
 export interface CoreOptions {
@@ -49,6 +51,7 @@ export class Core {
   readonly log: Logger;
   readonly broker: Broker;
   readonly tokens: TokenStore;
+  readonly batch: BatchTokens;
   readonly sessions: Sessions;
   readonly leases: Leases;
   readonly logins: Logins;
@@ -92,9 +95,15 @@ export class Core {
       onRevoked: (id) => this.sessions.forget(id),
       onDue: () => void this.leases.tick(),
     });
+    this.batch = new BatchTokens({
+      key: barrier.mac("batch token"),
+      clock,
+      idOf: (token) => this.tokens.idOf(token),
+    });
     this.logins = new Logins(this.root.sub("identity/"), identityKey);
     this.sessions = new Sessions({
       tokens: this.tokens,
+      batch: this.batch,
       acls: new AclCache(),
       logins: () => this.logins,
       identityKey: () => identityKey,
@@ -143,6 +152,11 @@ export class Core {
     await this.keys.tick();
     await this.#time.tick();
     if (this.tasks.failing) await this.tasks.run();
+  }
+
+  /** A batch token costs no write. */
+  async issue(type: TokenEntry["type"], input: NewToken): Promise<MadeToken> {
+    return type === "batch" ? this.batch.create(input) : this.tokens.create(input);
   }
 
   /** Takes one use of a token with a limited number. True where it was the last. */

@@ -5,26 +5,27 @@ import { field, type Values } from "../sdk/fields.ts";
 import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
 import type { MountPlugin } from "../sdk/mount.ts";
 import { rootFaults } from "../sdk/resourceKind.ts";
+import { tokenRoleKind } from "./tokens/roles.ts";
 
 const mountPath = "^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*/?$";
+
+const tuning = {
+  default_lease_ttl: field.duration("TTL where a mapping names none; the server's where 0", { default: 0 }),
+  max_lease_ttl: field.duration("The longest TTL at this mount; the server's where 0", { default: 0 }),
+  listing_visibility: field.string("Kept as it is sent and shown again; what is listed follows from the token", {
+    enum: ["", "hidden", "unauth"],
+    default: "",
+  }),
+} as const;
 
 export const mountFields = {
   path: field.string("Where it is mounted; the name where left out", { pattern: mountPath }),
   type: field.string("Which plugin, such as kv or userpass", { required: true }),
   description: field.string("What it is for", { default: "" }),
   options: field.map("Options of the plugin, such as version", { default: {} }),
-  config: field.object(
-    "Tuning",
-    {
-      default_lease_ttl: field.duration("TTL where a mapping names none; the server's where 0", { default: 0 }),
-      max_lease_ttl: field.duration("The longest TTL at this mount; the server's where 0", { default: 0 }),
-      listing_visibility: field.string("Kept as it is sent and shown again; what is listed follows from the token", {
-        enum: ["", "hidden", "unauth"],
-        default: "",
-      }),
-    },
-    { default: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" } },
-  ),
+  config: field.object("Tuning", tuning, {
+    default: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" },
+  }),
   on_remove: field.string(
     "What becomes of the data when the document goes: it is kept unless an earlier commit said delete",
     {
@@ -34,7 +35,30 @@ export const mountFields = {
   ),
 } as const;
 
-export type MountSpec = Values<typeof mountFields>;
+/** Whose tokens a login gets: as its mapping says where it begins with "default-". */
+export const mountTokenTypes = ["default-service", "default-batch", "service", "batch"] as const;
+
+export const authFields = {
+  ...mountFields,
+  config: field.object(
+    "Tuning",
+    {
+      ...tuning,
+      token_type: field.string("The type of tokens; default-… where the mapping may say otherwise", {
+        enum: mountTokenTypes,
+        default: "default-service",
+      }),
+    },
+    {
+      default: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "", token_type: "default-service" },
+    },
+  ),
+} as const;
+
+/** Of either class: secret engines have no token type, and auth methods older than it have none either. */
+export type MountSpec = Omit<Values<typeof mountFields>, "config"> & {
+  readonly config: Values<typeof tuning> & { readonly token_type?: string };
+};
 
 /** Without slashes at its ends. */
 export const mountPathOf = (name: string, spec: { readonly path?: string | undefined }): string =>
@@ -73,7 +97,7 @@ export const authMethodKind: Kind = {
   name: "AuthMethod",
   description: "An auth method mounted below auth/",
   mount: null,
-  fields: mountFields,
+  fields: authFields,
   normalize: trimSlash,
   check: checkAuthPath,
 };
@@ -152,5 +176,6 @@ export function coreKinds(plugins: readonly MountPlugin[]): readonly Kind[] {
     { ...authMethodKind, check: (declaration) => [...checkAuthPath(declaration), ...authFaults(declaration)] },
     entityKind,
     groupKind,
+    tokenRoleKind,
   ];
 }

@@ -16,7 +16,8 @@ import { policyOf } from "../policy/compile.ts";
 import { buildGeneration, type CurrentRecord, type Generation } from "./generation.ts";
 import type { Mounts } from "./mounts.ts";
 import { noPages, type Pages, PageStore } from "./pages.ts";
-import { Table } from "./table.ts";
+import { dated } from "./since.ts";
+import { keyOf, Table } from "./table.ts";
 import type { Tasks } from "./tasks.ts";
 
 export interface Edit {
@@ -120,9 +121,16 @@ export class Ledger {
       if (live === null) throw new VaultError("sealed", "Vault is sealed");
       let table = live.table;
       let draft: Edit & { readonly revisions: number } = { put: [], remove: [], ops: [], revisions: 0 };
-      for (const waiting of batch) {
+      for (const [at, waiting] of batch.entries()) {
         try {
-          const edit = waiting.draft(table);
+          const drafted = waiting.draft(table);
+          const edit = { ...drafted, put: dated(table, drafted, live.record.seq + 1) };
+          // What goes and comes again goes in one step and comes in the next: what follows its end must not be skipped.
+          const gone = new Set(draft.remove.map(keyOf));
+          if (edit.put.some((one) => gone.has(keyOf(one)))) {
+            this.#waiting.unshift(...batch.slice(at));
+            break;
+          }
           table = table.with(edit.put, edit.remove);
           draft = fold(draft, edit);
           taken.push(waiting);

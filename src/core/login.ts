@@ -36,6 +36,15 @@ export function ttlsOf(
   return { ttl: wanted.period > 0 && wanted.explicit_max_ttl === 0 ? asked : Math.min(asked, max), max };
 }
 
+/** What the mount is tuned to; where it leaves a choice, what the mapping says. */
+function typeOf(mounted: Mounted, spec: TokenSpec): TokenEntry["type"] {
+  const tuned = mounted.spec?.config.token_type ?? "default-service";
+  const said = [tuned, spec.token_type ?? "default"].find((type) => type !== "" && !type.startsWith("default"));
+  if (said !== undefined) return said === "batch" ? "batch" : "service";
+  const preferred = [spec.token_type, tuned].find((type) => type?.startsWith("default-"));
+  return preferred === "default-batch" ? "batch" : "service";
+}
+
 export async function login(call: CoreCall, response: Response): Promise<Response> {
   const { grant, ...rest } = response;
   const { core, generation, mounted } = call;
@@ -61,10 +70,11 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     explicit_max_ttl: spec.token_explicit_max_ttl,
     period,
   });
-  const { token, entry } = await core.tokens.create({
+  const type = typeOf(mounted, spec);
+  const { token, entry } = await core.issue(type, {
     parent: null,
     policies: grantedPolicies(spec).filter((name) => name !== "root"),
-    mapping: { accessor: mounted.accessor, kind: resource.kind, name: grant.mapping.name },
+    mapping: { accessor: mounted.accessor, kind: resource.kind, name: grant.mapping.name, seq: generation.record.seq },
     alias,
     display_name: `${mounted.path.slice("auth/".length).replaceAll("/", "-")}${grant.displayName}`.replace(/-$/, ""),
     meta: grant.metadata ?? null,

@@ -294,7 +294,7 @@ export class Mounts {
       declaration,
       spec,
       context,
-      match: compileRoutes([...resourceRoutes(plugin), ...made.routes]),
+      match: compileRoutes([...resourceRoutes(plugin.resources), ...made.routes]),
       leases: made.leases ?? null,
       audit: { path, type: spec.type, accessor: state.accessor, class: mountClass },
     };

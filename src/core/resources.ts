@@ -4,7 +4,7 @@
 import { VaultError } from "../sdk/errors.ts";
 import { field, type Fields, parse } from "../sdk/fields.ts";
 import type { Declaration } from "../sdk/kind.ts";
-import type { MountPlugin, Resource, Route } from "../sdk/mount.ts";
+import type { Resource, Route } from "../sdk/mount.ts";
 import { rootFaults } from "../sdk/resourceKind.ts";
 import type { Json } from "../sdk/view.ts";
 import { type CoreCall, coreHandler } from "./call.ts";
@@ -30,7 +30,7 @@ const declarationOf = (call: CoreCall, resource: Resource, name: string): Declar
   call.generation.table.get(resource.kind, call.mounted.mount, name);
 
 function shown(resource: Resource, declaration: Declaration): Record<string, unknown> {
-  if (resource.show) return { ...resource.show(declaration.spec) };
+  if (resource.show) return { ...resource.show(declaration.spec, declaration.name) };
   const secret = new Set(Object.entries(resource.fields).flatMap(([name, entry]) => (entry.secret ? [name] : [])));
   return Object.fromEntries(Object.entries(declaration.spec).filter(([name]) => !secret.has(name)));
 }
@@ -202,4 +202,4 @@ function routesOf(resource: Resource): Route[] {
   return [one, list, ...parts];
 }
 
-export const resourceRoutes = (plugin: MountPlugin): Route[] => plugin.resources.flatMap(routesOf);
+export const resourceRoutes = (resources: readonly Resource[]): Route[] => resources.flatMap(routesOf);

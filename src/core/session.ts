@@ -3,7 +3,7 @@
 // cannot be worked out (mapping gone, mount gone, parent gone, entity disabled) is no right at all.
 
 import type { KeyObject } from "node:crypto";
-import { compileCidrs } from "../lib/cidr.ts";
+import { commonCidrs, compileCidrs, wrongCidr } from "../lib/cidr.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { TokenSpec } from "../sdk/token.ts";
 import { type Acl, type AclCache, type Bindings } from "../policy/match.ts";
@@ -11,7 +11,9 @@ import { type Login, loginOf } from "./asking.ts";
 import type { Principal } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
 import type { Entity, Logins } from "./identity.ts";
-import type { TokenEntry } from "./tokens/entry.ts";
+import { type BatchTokens, isBatch } from "./tokens/batch.ts";
+import type { Mapping, TokenEntry } from "./tokens/entry.ts";
+import { allows, grants, isRoleMapping, roleOf } from "./tokens/roles.ts";
 import type { TokenStore } from "./tokens/store.ts";
 
 export interface Session {
@@ -22,7 +24,8 @@ export interface Session {
   readonly acl: Acl;
   /** What the token, or the one that it is a child of, comes from; null where a token without a login made it. */
   readonly login: Login | null;
-  /** Null where any address may use it. A child is bound by its parent's ranges too. */
+  /** The addresses that may use it, null for any: its own ranges within its mapping's and its parent's as they are now. */
+  readonly ranges: readonly string[] | null;
   readonly bound: ((address: string) => boolean) | null;
   /** Milliseconds since 1970, 0 for never: the token's own end, or its parent's where that comes first. */
   readonly expiresAt: number;
@@ -31,6 +34,7 @@ export interface Session {
 
 export interface SessionsOptions {
   readonly tokens: TokenStore;
+  readonly batch: BatchTokens;
   readonly acls: AclCache;
   readonly logins: () => Logins;
   readonly identityKey: () => KeyObject;
@@ -43,21 +47,36 @@ const createPath = "auth/token/create";
 
 export const deniedError = (): VaultError => new VaultError("unauthenticated", ["permission denied", "invalid token"]);
 
-/** The token_* fields that a mapping has now; null where it is not there any more. */
-function mappingSpec(generation: Generation, mapping: NonNullable<TokenEntry["mapping"]>): TokenSpec | null {
+/** The token_* fields that a mapping has now; null where it is not there any more, or is there anew: it, or its mount, has
+ *  been away since the token was made. A token role is no login, but has those that bind a token. */
+export function mappingSpec(generation: Generation, mapping: Mapping): TokenSpec | null {
   const mounted = generation.mounts.byAccessor(mapping.accessor);
-  if (mounted === null || mounted.mount === null) return null;
+  if (mounted === null) return null;
   const declaration = generation.table.get(mapping.kind, mounted.mount, mapping.name);
-  return declaration === null ? null : (declaration.spec as unknown as TokenSpec);
+  if (declaration === null) return null;
+  const since = Math.max(declaration.since ?? 0, mounted.declaration?.since ?? 0);
+  return (mapping.seq ?? 0) < since ? null : (declaration.spec as unknown as TokenSpec);
 }
 
-/** Policies that a mapping gives now, sorted; null where the mapping is not there any more. */
-export function mappedPolicies(
-  generation: Generation,
-  mapping: NonNullable<TokenEntry["mapping"]>,
-): readonly string[] | null {
+/** Those of a token's policies that its mapping gives now; null where the mapping is not there any more. */
+export function mappedPolicies(generation: Generation, entry: TokenEntry): readonly string[] | null {
+  const { mapping } = entry;
+  if (mapping === null) return entry.policies;
   const spec = mappingSpec(generation, mapping);
-  return spec === null ? null : grantedPolicies(spec);
+  if (spec === null) return null;
+  if (isRoleMapping(entry)) {
+    const role = roleOf(generation, mapping.name);
+    return role === null ? null : entry.policies.filter((name) => allows(role, name));
+  }
+  const now = grantedPolicies(spec);
+  return entry.policies.filter((name) => now.includes(name));
+}
+
+/** Whether the mapping alone says what the token may, and not its maker as well. */
+function isGranted(generation: Generation, entry: TokenEntry): boolean {
+  if (entry.mapping === null) return false;
+  const role = isRoleMapping(entry) ? roleOf(generation, entry.mapping.name) : null;
+  return role === null || grants(role);
 }
 
 export function grantedPolicies(spec: TokenSpec): readonly string[] {
@@ -86,13 +105,13 @@ export class Sessions {
   /** Throws VaultError `unauthenticated` where the token is not valid. Expiry is the caller's to check. */
   async load(token: string, generation: Generation): Promise<Session> {
     const id = this.#options.tokens.idOf(token);
-    const found = await this.#options.tokens.get(id);
-    if (found === null) throw deniedError();
-    const session = await this.#build(found.value, generation, 0);
+    const entry = isBatch(token) ? this.#options.batch.open(token) : (await this.#options.tokens.get(id))?.value;
+    if (!entry) throw deniedError();
+    const session = await this.#build(entry, generation, 0);
     if (this.#byToken.size >= most) this.clear();
     this.#byToken.set(token, session);
     this.#tokenOf.set(id, token);
-    const { parent } = found.value;
+    const { parent } = entry;
     if (parent !== null) {
       const siblings = this.#children.get(parent);
       if (siblings === undefined) this.#children.set(parent, new Set([id]));
@@ -131,6 +150,7 @@ export class Sessions {
     const identityPolicies = entity?.policies ?? [];
     const policies = [...new Set([...tokenPolicies, ...identityPolicies.filter((name) => name !== "root")])].sort();
     const ends = [entry.expires_at, parent?.expiresAt ?? 0].filter((end) => end > 0);
+    const ranges = rangesOf(entry, generation, parent);
     const known = policies.flatMap((name) => generation.policy(name) ?? []);
     return {
       entry,
@@ -138,7 +158,8 @@ export class Sessions {
       entity,
       acl: this.#options.acls.merge(known, entity === null ? null : bindings(entity)),
       login: loginOf(entry, generation) ?? parent?.login ?? null,
-      bound: boundOf(entry, generation, parent),
+      ranges,
+      bound: ranges === null ? null : compileCidrs(ranges),
       expiresAt: ends.length === 0 ? 0 : Math.min(...ends),
       root: tokenPolicies.includes("root"),
       principal: {
@@ -170,28 +191,20 @@ export class Sessions {
 }
 
 function ownPolicies(entry: TokenEntry, generation: Generation, parent: Session | null): readonly string[] {
-  if (entry.mapping !== null) {
-    const now = mappedPolicies(generation, entry.mapping);
-    if (now === null) throw deniedError();
-    return entry.policies.filter((name) => now.includes(name));
-  }
-  if (parent === null || parent.root) return entry.policies;
-  if (mayChoose(parent)) return entry.policies.filter((name) => name !== "root");
-  return entry.policies.filter((name) => parent.principal.policies.includes(name));
+  const own = mappedPolicies(generation, entry);
+  if (own === null) throw deniedError();
+  if (parent === null || parent.root || isGranted(generation, entry)) return own;
+  if (mayChoose(parent)) return own.filter((name) => name !== "root");
+  return own.filter((name) => parent.principal.policies.includes(name));
 }
 
 /** Every range that binds it: its own, its mapping's as it is now, and its parent's. */
-function boundOf(entry: TokenEntry, generation: Generation, parent: Session | null): Session["bound"] {
+function rangesOf(entry: TokenEntry, generation: Generation, parent: Session | null): Session["ranges"] {
   const mapped = entry.mapping === null ? null : mappingSpec(generation, entry.mapping);
-  const tests = [entry.bound_cidrs, mapped?.token_bound_cidrs ?? []]
-    .filter((ranges) => ranges.length > 0)
-    .map((ranges) => {
-      const test = compileCidrs(ranges);
-      if (test === null) throw deniedError();
-      return test;
-    });
-  if (parent?.bound) tests.push(parent.bound);
-  return tests.length === 0 ? null : (address) => tests.every((test) => test(address));
+  const lists = [entry.bound_cidrs, mapped?.token_bound_cidrs ?? []].filter((ranges) => ranges.length > 0);
+  if (lists.some((ranges) => wrongCidr(ranges) !== null)) throw deniedError();
+  if (parent !== null && parent.ranges !== null) lists.push(parent.ranges);
+  return lists.length === 0 ? null : lists.reduce(commonCidrs);
 }
 
 /** Whether a token may make children with policies that it does not have itself. A condition on it never lets: the question

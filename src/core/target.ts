@@ -13,11 +13,11 @@ import { keyOf, type Table } from "./table.ts";
 
 const texts = new WeakMap<Declaration, string>();
 
-/** Everything but where it stands in the repository. */
+/** Everything but where it stands in the repository, and since when. */
 function textOf(declaration: Declaration): string {
   let text = texts.get(declaration);
   if (text === undefined) {
-    const { source: _source, ...rest } = declaration;
+    const { source: _source, since: _since, ...rest } = declaration;
     text = JSON.stringify(rest);
     texts.set(declaration, text);
   }

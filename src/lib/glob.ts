@@ -2,8 +2,8 @@
 // segments. Everything else stands for itself.
 // Must hold: a match takes time in proportion to pattern times path; no pattern is slower.
 
-/** Two-pointer wildcard match: only the last star is ever gone back to. */
-function segmentMatches(pattern: string, text: string): boolean {
+/** `*` for any part of the text, `?` for one character. Two-pointer match: only the last star is ever gone back to. */
+export function wildcardMatches(pattern: string, text: string): boolean {
   let p = 0;
   let t = 0;
   let star = -1;
@@ -35,7 +35,7 @@ export function globMatches(pattern: string, path: string): boolean {
     const next = reached.map(() => false);
     for (let g = 0; g < reached.length; g++) {
       if (want === "**") next[g] = reached[g] === true || (g > 0 && next[g - 1] === true);
-      else if (g > 0) next[g] = reached[g - 1] === true && segmentMatches(want, given[g - 1] ?? "");
+      else if (g > 0) next[g] = reached[g - 1] === true && wildcardMatches(want, given[g - 1] ?? "");
     }
     reached = next;
   }

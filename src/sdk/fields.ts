@@ -3,6 +3,7 @@
 // Must hold: after parse nothing is checked again; a value that does not fit is an error that names the field, never a guess.
 
 import { parseDuration } from "../lib/duration.ts";
+import { hasBackslashName } from "../lib/json.ts";
 import { VaultError } from "./errors.ts";
 
 export type FieldType = "string" | "int" | "bool" | "duration" | "strings" | "map" | "object" | "list" | "json";
@@ -103,6 +104,7 @@ function toMap(name: string, input: unknown): Readonly<Record<string, string>> {
 /** "a=1,b=2", or JSON in a string. */
 function pairs(name: string, text: string): unknown {
   if (text.trimStart().startsWith("{")) {
+    if (hasBackslashName(text)) throw wrong(name, "a map without a name that is a backslash alone");
     try {
       return JSON.parse(text) as unknown;
     } catch {

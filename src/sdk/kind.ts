@@ -44,6 +44,8 @@ export interface Declaration {
   readonly secrets: Readonly<Record<string, FromSecret["from_secret"]>>;
   /** Null where the API made it. */
   readonly source: Source | null;
+  /** Number of the generation in which it came, for kinds that tokens are traced to. The core's. */
+  readonly since?: number;
 }
 
 /** (kind, mount, name) as one string; sorts by kind first. */

@@ -155,7 +155,7 @@ export interface Resource {
   /** Faults beyond the schema, offline. */
   check?(spec: Readonly<Record<string, unknown>>): readonly Fault[];
   /** What the API shows; the non-secret fields unless given. */
-  show?(spec: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>>;
+  show?(spec: Readonly<Record<string, unknown>>, name?: string): Readonly<Record<string, unknown>>;
   /** Makes state of secret fields given in clear, by the API or read through `from_secret`. From Git it is called once,
    *  on the first sight of a declaration; on the API at each write that gives one. */
   seed?(context: ResourceContext, secrets: Readonly<Record<string, string>>): Promise<void>;

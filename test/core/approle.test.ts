@@ -107,6 +107,25 @@ describe("AppRole in a vault", () => {
     await enter(h, fresh);
   });
 
+  it("ends the ids of a role that is deleted and made again at the same time", async () => {
+    const h = await prepared();
+    const ids = await idsOf(h);
+    const { client_token } = await enter(h, ids);
+    const ledger = h.vault.core?.ledger;
+    const declared = h.vault.core?.generation.table.get("AppRole", "approle", "app");
+    if (!ledger || !declared) throw new Error("no role");
+    // The first keeps the writer busy, so that the other two wait together.
+    await Promise.all([
+      ledger.edit(() => ({ put: [], remove: [] })),
+      ledger.edit(() => ({ put: [], remove: [declared] })),
+      ledger.edit(() => ({ put: [declared], remove: [] })),
+    ]);
+    await h.vault.core?.tasks.run();
+    expect(await refusal(enter(h, ids))).toBe("invalid: invalid role or secret ID");
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, client_token))).toMatch(/^unauthenticated/);
+    await enter(h, await idsOf(h));
+  });
+
   it("makes secret ids of a role that Git manages, and keeps them through a change of it", async () => {
     const h = await prepared();
     const fields = {

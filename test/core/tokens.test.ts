@@ -201,11 +201,11 @@ describe("tokens", () => {
 
   it("counts uses, also when they come at once", async () => {
     const h = await prepared();
-    const { client_token } = await made(h, { policies: ["reader"], num_uses: 3 });
+    const { client_token } = await made(h, { policies: ["reader"], num_uses: 10 });
     const tries = await Promise.allSettled(
-      Array.from({ length: 10 }, () => h.ask("read", "secret/data/app/one", {}, client_token)),
+      Array.from({ length: 50 }, () => h.ask("read", "secret/data/app/one", {}, client_token)),
     );
-    expect(tries.filter((one) => one.status === "fulfilled")).toHaveLength(3);
+    expect(tries.filter((one) => one.status === "fulfilled")).toHaveLength(10);
     expect(await refusal(h.ask("read", "secret/data/app/one", {}, client_token))).toMatch(/^unauthenticated/);
     expect(await h.vault.core?.root.list("token/id/")).toHaveLength(1);
   });
@@ -217,6 +217,71 @@ describe("tokens", () => {
     const near = await made(h, { policies: ["reader"], bound_cidrs: ["127.0.0.0/8"] });
     await h.ask("read", "secret/data/app/one", {}, near.client_token);
     expect(await refusal(h.ask("update", "auth/token/create", { bound_cidrs: ["300.0.0.0/8"] }))).toMatch(/^invalid/);
+  });
+
+  it("binds children within their parent's ranges, and orphans that it makes too", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/policies/acl/maker", {
+      policy: 'path "auth/token/create*" { capabilities = ["update", "sudo"] }',
+    });
+    const bound = { policies: ["reader", "maker"], bound_cidrs: ["127.0.0.0/16", "10.0.0.0/8"] };
+    const parent = (await made(h, bound)).client_token;
+    const own = async (data: Record<string, unknown>) =>
+      (await h.ask("read", "auth/token/lookup-self", {}, (await made(h, data, parent)).client_token)).data;
+    expect(await own({})).toMatchObject({ bound_cidrs: ["127.0.0.0/16", "10.0.0.0/8"], orphan: false });
+    expect(await own({ no_parent: true })).toMatchObject({ bound_cidrs: ["127.0.0.0/16", "10.0.0.0/8"], orphan: true });
+    expect(await own({ bound_cidrs: ["127.0.0.0/24"] })).toMatchObject({ bound_cidrs: ["127.0.0.0/24"] });
+    for (const wider of ["0.0.0.0/0", "127.0.0.0/8", "::/0"]) {
+      expect(await refusal(made(h, { bound_cidrs: [wider] }, parent))).toMatch(/within those of the parent/);
+      expect(await refusal(made(h, { bound_cidrs: [wider], no_parent: true }, parent))).toMatch(/within those/);
+    }
+    const grandchild = await made(h, {}, (await made(h, { bound_cidrs: ["127.0.0.0/24"] }, parent)).client_token);
+    const { data } = await h.ask("read", "auth/token/lookup-self", {}, grandchild.client_token);
+    expect(data).toMatchObject({ bound_cidrs: ["127.0.0.0/24"] });
+  });
+
+  it("renews a periodic token as long as it is alive, up to its explicit maximum", async () => {
+    const h = await prepared();
+    const free = await made(h, { policies: ["reader"], period: "30m" });
+    const capped = await made(h, { policies: ["reader"], period: "30m", explicit_max_ttl: "2h" });
+    const fixed = await made(h, { policies: ["reader"], period: "30m", renewable: false });
+    expect([free, capped, fixed].map((auth) => auth.lease_duration)).toEqual([1800, 1800, 1800]);
+    const renew = (token: string) => h.ask("update", "auth/token/renew-self", { increment: "9h" }, token);
+    expect(await refusal(renew(fixed.client_token))).toMatch(/not renewable/);
+    const got: (number | undefined)[] = [];
+    for (let times = 0; times < 5; times++) {
+      h.clock.advance(1_500_000);
+      await renew(free.client_token);
+      got.push((await renew(capped.client_token).catch(() => ({ auth: undefined }))).auth?.lease_duration);
+    }
+    expect(got).toEqual([1800, 1800, 1800, 1200, undefined]);
+    expect(await refusal(h.ask("read", "secret/data/app/one", {}, capped.client_token))).toMatch(/^unauthenticated/);
+    for (let times = 0; times < 100; times++) {
+      h.clock.advance(1_500_000);
+      expect((await renew(free.client_token)).auth?.lease_duration).toBe(1800);
+    }
+    h.clock.advance(1_800_000);
+    expect(await refusal(renew(free.client_token))).toMatch(/^unauthenticated/);
+  });
+
+  it("renews for as long as it was made, where no increment is said, and as its mapping says now", async () => {
+    const h = await prepared();
+    const { client_token } = await made(h, { policies: ["reader"], ttl: "10m" });
+    h.clock.advance(60_000);
+    expect((await h.ask("update", "auth/token/renew-self", {}, client_token)).auth?.lease_duration).toBe(600);
+    await h.ask("update", "sys/auth/userpass", { type: "userpass" });
+    const user = (data: Record<string, unknown>) => h.ask("update", "auth/userpass/users/eve", data);
+    await user({ password: "correct horse", token_ttl: "10m", token_max_ttl: "1h" });
+    const login = await h.ask("update", "auth/userpass/login/eve", { password: "correct horse" }, null);
+    const renew = async (increment: string) =>
+      (await h.ask("update", "auth/token/renew-self", { increment }, login.auth?.client_token)).auth?.lease_duration;
+    expect(await renew("2h")).toBe(3600);
+    await user({ token_max_ttl: "20m" });
+    expect(await renew("2h")).toBe(1200);
+    await user({ token_max_ttl: "1h", token_explicit_max_ttl: "15m" });
+    expect(await renew("2h")).toBe(900);
+    await user({ token_explicit_max_ttl: 0, token_period: "5m" });
+    expect(await renew("2h")).toBe(300);
   });
 
   it("looks up by token and accessor without telling the token", async () => {

@@ -5,7 +5,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import type { Fault } from "../../sdk/kind.ts";
 import type { Call, Resource } from "../../sdk/mount.ts";
-import { tokenFields } from "../../sdk/token.ts";
+import { tokenFaults, tokenFields } from "../../sdk/token.ts";
 import { RoleIds } from "./roleIds.ts";
 import { SecretIds } from "./secretIds.ts";
 
@@ -23,17 +23,14 @@ export type Role = Values<typeof roleFields>;
 const normalizeName = (name: string): string => name.toWellFormed().toLowerCase();
 
 function faultsOf(spec: Readonly<Record<string, unknown>>): readonly Fault[] {
-  const faults: Fault[] = [];
-  let bound = spec["bind_secret_id"] === true;
-  for (const name of ["secret_id_bound_cidrs", "token_bound_cidrs"]) {
-    const ranges = (spec[name] ?? []) as readonly string[];
-    const wrong = wrongCidr(ranges);
-    if (wrong !== null) {
-      faults.push({ path: [name, ranges.indexOf(wrong)], message: "is no address range; write it like 10.0.0.0/8" });
-    }
-    bound ||= ranges.length > 0;
+  const faults = [...tokenFaults(spec)];
+  const { bind_secret_id, secret_id_bound_cidrs = [], token_bound_cidrs = [] } = spec as Partial<Role>;
+  const wrong = wrongCidr(secret_id_bound_cidrs);
+  if (wrong !== null) {
+    const path = ["secret_id_bound_cidrs", secret_id_bound_cidrs.indexOf(wrong)];
+    faults.push({ path, message: "is no address range; write it like 10.0.0.0/8" });
   }
-  if (!bound) {
+  if (bind_secret_id !== true && secret_id_bound_cidrs.length + token_bound_cidrs.length === 0) {
     const message = "at least one constraint should be enabled on the role: a secret id, or bound addresses";
     faults.push({ path: ["bind_secret_id"], message });
   }
@@ -70,7 +67,7 @@ export const roles: Resource = {
     // Clients that write the older name `policies` read it back.
     return {
       ...(Object.fromEntries(shown) as Record<string, unknown>),
-      token_type: "default",
+      token_type: spec["token_type"] ?? "default",
       policies: spec["token_policies"],
     };
   },

@@ -14,7 +14,7 @@ import {
   type ResourceContext,
 } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
-import { tokenFields } from "../../sdk/token.ts";
+import { tokenFaults, tokenFields } from "../../sdk/token.ts";
 import { Lockout } from "./lockout.ts";
 import { normalizeName } from "./name.ts";
 
@@ -72,12 +72,13 @@ const usersOf = (passwords: Passwords): Resource => ({
     bound_cidrs: "token_bound_cidrs",
   },
   normalize: normalizeName,
+  check: tokenFaults,
   show: (spec) => {
     const shown = Object.keys(tokenFields).map((name) => [name, spec[name]]);
     // Clients that write the older name `policies` read it back.
     return {
       ...(Object.fromEntries(shown) as Record<string, unknown>),
-      token_type: "default",
+      token_type: spec["token_type"] ?? "default",
       policies: spec["token_policies"],
     };
   },

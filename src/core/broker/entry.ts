@@ -160,7 +160,7 @@ export class Format {
 
   #auth(auth: AuthResult): string {
     return (
-      `{"client_token":"${this.#hasher.hash(auth.client_token)}","accessor":"${this.#hasher.hash(auth.accessor)}"` +
+      `{"client_token":"${this.#hasher.hash(auth.client_token)}","accessor":"${auth.accessor === "" ? "" : this.#hasher.hash(auth.accessor)}"` +
       `,"policies":${list(auth.policies)},"token_policies":${list(auth.token_policies)}` +
       `,"identity_policies":${list(auth.identity_policies ?? [])},"metadata":${JSON.stringify(auth.metadata)}` +
       `,"num_uses":${number(auth.num_uses)},"orphan":${auth.orphan},"entity_id":${quote(auth.entity_id)}` +

@@ -7,7 +7,7 @@ import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Json } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { authMethodKind, mountFields, mountPathOf, type MountSpec, secretEngineKind } from "../kinds.ts";
+import { authMethodKind, mountPathOf, type MountSpec, mountTokenTypes, secretEngineKind } from "../kinds.ts";
 import type { Mounted } from "../mounts.ts";
 import { refuseManaged } from "../resources.ts";
 
@@ -52,6 +52,7 @@ const tuneFields = {
   description: field.string("What it is for"),
   listing_visibility: field.string("Kept and shown; hides and opens nothing", { enum: ["", "hidden", "unauth"] }),
   options: field.map("Options of the plugin"),
+  token_type: field.string("The type of tokens that logins get", { enum: mountTokenTypes }),
 } as const;
 
 const configOf = (mounted: Mounted): Record<string, unknown> => {
@@ -61,7 +62,7 @@ const configOf = (mounted: Mounted): Record<string, unknown> => {
     force_no_cache: false,
     max_lease_ttl: config?.max_lease_ttl ?? 0,
     ...(config?.listing_visibility && { listing_visibility: config.listing_visibility }),
-    ...(mounted.class === "auth" && { token_type: "default-service" }),
+    ...(mounted.class === "auth" && { token_type: config?.token_type ?? "default-service" }),
   };
 };
 
@@ -112,6 +113,13 @@ function typeOf(
   return version === undefined ? { type, options: { ...options } } : { type: "kv", options: { version, ...options } };
 }
 
+function tokenTypeOf(side: Side, type: string | undefined): { readonly token_type?: string } {
+  if (type !== undefined && side.class !== "auth") {
+    throw new VaultError("invalid", "'token_type' can only be modified on auth mounts");
+  }
+  return type === undefined ? {} : { token_type: type };
+}
+
 function enabled(call: CoreCall<typeof enableFields>, side: Side): Declaration {
   const path = pathOf(call);
   const named = call.data.type || call.data.plugin_name;
@@ -135,10 +143,11 @@ function enabled(call: CoreCall<typeof enableFields>, side: Side): Declaration {
       default_lease_ttl: tuned.default_lease_ttl ?? 0,
       max_lease_ttl: tuned.max_lease_ttl ?? 0,
       listing_visibility: tuned.listing_visibility ?? "",
+      ...tokenTypeOf(side, tuned.token_type),
     },
     on_remove: "delete",
   };
-  const spec = parse(mountFields, input).values as unknown as Record<string, Json>;
+  const spec = parse(side.kind.fields, input).values as unknown as Record<string, Json>;
   return { kind: side.kind.name, mount: null, name: path, metadata: { name: path }, spec, secrets: {}, source: null };
 }
 
@@ -217,6 +226,7 @@ async function tune(call: CoreCall<typeof tuneFields>, side: Side): Promise<null
         default_lease_ttl: data.default_lease_ttl ?? before.config.default_lease_ttl,
         max_lease_ttl: data.max_lease_ttl ?? before.config.max_lease_ttl,
         listing_visibility: data.listing_visibility ?? before.config.listing_visibility,
+        ...tokenTypeOf(side, data.token_type ?? before.config.token_type),
       },
     };
     return { put: [{ ...current, spec: spec }], remove: [] };

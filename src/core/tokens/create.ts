@@ -1,13 +1,18 @@
 // Making tokens: which policies, which life, whose child.
-// Must hold: a token gives away no right its maker does not have, unless the maker may choose (root, or sudo here).
+// Must hold: a token gives away no right its maker does not have, unless the maker may choose (root, or sudo here) or a
+// role grants it; nobody but its maker's addresses can use it, whatever it is.
 
-import { compileCidrs } from "../../lib/cidr.ts";
+import { cidrsWithin, commonCidrs, wrongCidr } from "../../lib/cidr.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import type { Response } from "../../sdk/request.ts";
 import type { CoreCall } from "../call.ts";
+import type { Entity } from "../identity.ts";
 import { authOf, ttlsOf } from "../login.ts";
 import { mayChoose, type Session } from "../session.ts";
+import type { Mapping, TokenEntry } from "./entry.ts";
+import { least } from "./renew.ts";
+import { checkAlias, forbids, granted, grants, roleOf, type TokenRole, tokenRoles } from "./roles.ts";
 
 export const createFields = {
   id: field.string("A token of one's own choice (root only)"),
@@ -22,9 +27,9 @@ export const createFields = {
   renewable: field.bool("Whether it can be renewed", { default: true }),
   display_name: field.string("Shown in lookups and audit", { default: "token" }),
   num_uses: field.int("Requests it may make; unlimited where 0", { default: 0, minimum: 0 }),
-  type: field.string("service", { default: "service" }),
-  entity_alias: field.string("Not available for tokens made without a role"),
-  bound_cidrs: field.strings("Addresses that may use it", { default: [] }),
+  type: field.string("service or batch; the role's where left out", { default: "" }),
+  entity_alias: field.string("Who it is, where the role allows the name"),
+  bound_cidrs: field.strings("Addresses that may use it, within the maker's", { default: [] }),
 } as const;
 type CreateData = Values<typeof createFields>;
 
@@ -33,10 +38,15 @@ export const ownSession = (call: CoreCall): Session => {
   return call.session;
 };
 
-function chosenPolicies(data: CreateData, maker: Session, free: boolean): readonly string[] {
+function chosenPolicies(data: CreateData, maker: Session, free: boolean, role: TokenRole | null): readonly string[] {
   const own = maker.principal.policies;
   const given = (data.policies ?? []).map((name) => name.trim().toLowerCase()).filter(Boolean);
+  if (role !== null && grants(role)) return sorted(granted(role, given, data.no_default_policy));
   const wanted = given.length === 0 ? [...own] : given;
+  const forbidden = role === null ? undefined : wanted.find((name) => forbids(role, name));
+  if (forbidden !== undefined) {
+    throw new VaultError("invalid", `token policy ${JSON.stringify(forbidden)} is disallowed by this role`);
+  }
   if (wanted.includes("root")) {
     if (!maker.root) throw new VaultError("invalid", "root tokens may not be created without parent token being root");
     return ["root"];
@@ -45,21 +55,52 @@ function chosenPolicies(data: CreateData, maker: Session, free: boolean): readon
     const extra = wanted.filter((name) => name !== "default" && !own.includes(name));
     if (extra.length > 0) throw new VaultError("invalid", "child policies must be subset of parent");
   }
-  const withDefault = !data.no_default_policy && (free || own.includes("default"));
+  const noDefault = data.no_default_policy || role?.token_no_default_policy === true;
+  const withDefault = !noDefault && (free || own.includes("default")) && !(role !== null && forbids(role, "default"));
   const list = withDefault
     ? [...wanted, "default"]
     : wanted.filter((name) => given.includes(name) || name !== "default");
-  const policies = [...new Set(list)].filter((name) => free || own.includes(name)).sort();
-  if (policies.length === 0) throw new VaultError("invalid", "token must have at least one policy");
-  return policies;
+  return sorted(list.filter((name) => free || own.includes(name)));
 }
 
-export async function create(call: CoreCall<typeof createFields>, orphan: boolean): Promise<Response> {
-  const maker = ownSession(call);
-  const { core, data } = call;
-  const free = mayChoose(maker);
-  if (data.type !== "service") throw new VaultError("invalid", `token type "${data.type}" is not available`);
-  if (data.entity_alias) throw new VaultError("invalid", "entity_alias is only available with a token role");
+function sorted(names: readonly string[]): readonly string[] {
+  if (names.length === 0) throw new VaultError("invalid", "token must have at least one policy");
+  return [...new Set(names)].sort();
+}
+
+function typeOf(data: CreateData, role: TokenRole | null): TokenEntry["type"] {
+  const asked = data.type;
+  if (asked !== "" && asked !== "service" && asked !== "batch") {
+    throw new VaultError("invalid", 'a token is of type "service" or "batch"');
+  }
+  const rule = role?.token_type ?? "default-service";
+  if (rule === "service" || rule === "batch") {
+    if (asked === "" || asked === rule) return rule;
+    throw new VaultError("invalid", `tokens of this role are of type "${rule}"`);
+  }
+  if (asked !== "") return asked;
+  return rule === "default-batch" ? "batch" : "service";
+}
+
+/** Where it can be used: what is asked for, within its role's and its maker's. Empty for anywhere. */
+function rangesOf(data: CreateData, role: TokenRole | null, maker: Session): readonly string[] {
+  const given = data.bound_cidrs;
+  if (wrongCidr(given) !== null) {
+    throw new VaultError("invalid", 'field "bound_cidrs" holds a range that is none; write it like 10.0.0.0/8');
+  }
+  if (maker.ranges !== null && !cidrsWithin(given, maker.ranges)) {
+    throw new VaultError("invalid", "bound_cidrs must lie within those of the parent token");
+  }
+  const lists = [given, role?.token_bound_cidrs ?? [], maker.ranges ?? []].filter((ranges) => ranges.length > 0);
+  if (lists.length === 0) return [];
+  const ranges = lists.reduce(commonCidrs);
+  if (ranges.length === 0) throw new VaultError("invalid", "bound_cidrs: there is no address that could use the token");
+  return ranges;
+}
+
+function checkAllowed(data: CreateData, maker: Session, free: boolean, type: TokenEntry["type"]): void {
+  if (maker.entry.type === "batch") throw new VaultError("invalid", "batch tokens cannot create more tokens");
+  if (maker.entry.num_uses !== 0) throw new VaultError("invalid", "restricted use token cannot generate child tokens");
   if (data.id && !maker.root) throw new VaultError("invalid", "root or sudo privileges required to specify token id");
   if (data.id && (/[.\s]/.test(data.id) || data.id.length < 16 || data.id.length > 256)) {
     throw new VaultError("invalid", "token id must have 16 to 256 characters, without dots or spaces");
@@ -67,47 +108,85 @@ export async function create(call: CoreCall<typeof createFields>, orphan: boolea
   if ((data.no_parent || data.period > 0) && !free) {
     throw new VaultError("invalid", "root or sudo privileges required to create orphan or periodic token");
   }
-  if (data.bound_cidrs.length > 0 && compileCidrs(data.bound_cidrs) === null) {
-    throw new VaultError("invalid", 'field "bound_cidrs" holds a range that is none; write it like 10.0.0.0/8');
+  if (type === "batch" && data.explicit_max_ttl > 0) {
+    throw new VaultError("invalid", 'batch tokens cannot have "explicit_max_ttl" set');
   }
-  if (maker.entry.num_uses !== 0) throw new VaultError("invalid", "restricted use token cannot generate child tokens");
-  const policies = chosenPolicies(data, maker, free);
-  const root = policies.includes("root");
-  const ttls = ttlsOf(core, null, {
-    ttl: data.ttl ?? data.lease ?? 0,
-    max_ttl: 0,
-    explicit_max_ttl: data.explicit_max_ttl,
-    period: data.period,
-  });
-  const never =
-    root &&
-    !data.ttl &&
-    !data.lease &&
-    data.explicit_max_ttl === 0 &&
-    data.period === 0 &&
-    maker.entry.expires_at === 0;
-  const isOrphan = orphan || data.no_parent;
+}
+
+interface Life {
+  readonly ttl: number;
+  readonly explicit_max_ttl: number;
+  readonly period: number;
+  readonly renewable: boolean;
+}
+
+function lifeOf(call: CoreCall<typeof createFields>, maker: Session, role: TokenRole | null, root: boolean): Life {
+  const { core, data } = call;
   const asked = data.ttl ?? data.lease ?? 0;
-  if (!never && asked > ttls.ttl && data.period === 0) {
-    call.warn(`TTL of "${asked}s" exceeded the effective max_ttl of "${ttls.max}s"; TTL value is capped accordingly`);
+  const period = role !== null && role.token_period > 0 ? role.token_period : data.period;
+  const explicit_max_ttl = least(data.explicit_max_ttl, role?.token_explicit_max_ttl ?? 0);
+  const never = root && asked === 0 && explicit_max_ttl === 0 && period === 0 && maker.entry.expires_at === 0;
+  if (never) return { ttl: 0, explicit_max_ttl, period, renewable: false };
+  const { ttl, max } = ttlsOf(core, null, { ttl: asked, max_ttl: 0, explicit_max_ttl, period });
+  if (asked > ttl && period === 0) {
+    call.warn(`TTL of "${asked}s" exceeded the effective max_ttl of "${max}s"; TTL value is capped accordingly`);
   }
-  const { token, entry } = await core.tokens.create({
+  return { ttl, explicit_max_ttl, period, renewable: data.renewable && role?.renewable !== false };
+}
+
+/** Who the token is: the role's named alias, or the maker where it is his child. */
+async function aliasOf(
+  call: CoreCall<typeof createFields>,
+  role: TokenRole | null,
+  maker: Session | null,
+): Promise<{ readonly alias: TokenEntry["alias"]; readonly entity: Entity | null }> {
+  const { core, data, generation, mounted, request } = call;
+  if (!data.entity_alias) return { alias: maker?.entry.alias ?? null, entity: maker?.entity ?? null };
+  const alias = { accessor: mounted.accessor, name: checkAlias(role, data.entity_alias) };
+  const declared = generation.identity.byAlias(alias);
+  if (declared?.disabled) throw new VaultError("denied", "permission denied");
+  return { alias, entity: declared ?? (await core.logins.record(alias, request.time)) };
+}
+
+const displayName = ({ display_name }: CreateData): string =>
+  `token${display_name === "token" ? "" : `-${display_name.replace(/[^A-Za-z0-9-]/g, "-")}`}`;
+
+/** `through` is the name of a role. */
+export async function create(
+  call: CoreCall<typeof createFields>,
+  options: { readonly orphan?: true; readonly through?: string } = {},
+): Promise<Response> {
+  const maker = ownSession(call);
+  const { core, data, generation } = call;
+  const { through } = options;
+  const role = through === undefined ? null : roleOf(generation, through);
+  if (through !== undefined && role === null) throw new VaultError("invalid", `unknown role ${through}`);
+  const free = mayChoose(maker);
+  const type = typeOf(data, role);
+  checkAllowed(data, maker, free, type);
+  const policies = chosenPolicies(data, maker, free, role);
+  const root = policies.includes("root");
+  if (root && type === "batch") throw new VaultError("invalid", "batch tokens cannot be root tokens");
+  const orphan = options.orphan === true || data.no_parent || role?.orphan === true;
+  const life = lifeOf(call, maker, role, root);
+  const { alias, entity } = await aliasOf(call, role, orphan ? null : maker);
+  const mapping: Mapping | null =
+    through === undefined
+      ? null
+      : { accessor: call.mounted.accessor, kind: tokenRoles.kind, name: through, seq: generation.record.seq };
+  const { token, entry } = await core.issue(type, {
     ...(data.id && { client_token: data.id }),
-    parent: isOrphan ? null : maker.entry.id,
+    parent: orphan ? null : maker.entry.id,
     policies,
-    mapping: null,
-    alias: isOrphan ? null : maker.entry.alias,
-    display_name: `token${data.display_name === "token" ? "" : `-${data.display_name.replace(/[^A-Za-z0-9-]/g, "-")}`}`,
+    mapping,
+    alias,
+    display_name: displayName(data),
     meta: data.meta ?? null,
-    path: call.request.path,
-    ttl: never ? 0 : ttls.ttl,
+    path: role !== null && role.path_suffix !== "" ? `${call.request.path}/${role.path_suffix}` : call.request.path,
     max_ttl: 0,
-    explicit_max_ttl: data.explicit_max_ttl,
-    period: data.period,
-    renewable: never ? false : data.renewable,
-    num_uses: data.num_uses,
-    bound_cidrs: data.bound_cidrs.length > 0 ? data.bound_cidrs : isOrphan ? [] : maker.entry.bound_cidrs,
+    ...life,
+    num_uses: least(data.num_uses, role?.token_num_uses ?? 0),
+    bound_cidrs: rangesOf(data, role, maker),
   });
-  const entity = isOrphan ? null : maker.entity;
   return { auth: authOf(token, entry, entity?.policies ?? [], entity?.id ?? "") };
 }

@@ -1,16 +1,28 @@
 // A token as storage keeps it. Its id is stored as an HMAC only: whoever reads all of storage, decrypted, can use none.
+// A batch token is no entry in storage; what it carries in itself opens to the same form.
+
+/** The declaration that made a token. */
+export interface Mapping {
+  /** Of its mount. */
+  readonly accessor: string;
+  readonly kind: string;
+  readonly name: string;
+  /** Of the generation in which the token was made; tokens older than this field have none. */
+  readonly seq?: number;
+}
 
 export interface TokenEntry {
   /** HMAC-SHA256 of the token, hex. */
   readonly id: string;
+  /** "" for batch tokens. */
   readonly accessor: string;
-  readonly type: "service";
+  readonly type: "service" | "batch";
   /** Id of the parent; null for orphans and roots. */
   readonly parent: string | null;
   /** As given when it was made, sorted. */
   readonly policies: readonly string[];
   /** What made it: its policies are at most what that declaration gives now. Null for tokens made with explicit policies. */
-  readonly mapping: { readonly accessor: string; readonly kind: string; readonly name: string } | null;
+  readonly mapping: Mapping | null;
   readonly alias: { readonly accessor: string; readonly name: string } | null;
   readonly display_name: string;
   readonly meta: Readonly<Record<string, string>> | null;
@@ -38,3 +50,8 @@ export type NewToken = Omit<TokenEntry, "id" | "accessor" | "type" | "created_at
   /** A token of the caller's choice (root only); made here where left out. */
   readonly client_token?: string;
 };
+
+export interface MadeToken {
+  readonly token: string;
+  readonly entry: TokenEntry;
+}

@@ -1,18 +1,19 @@
 // auth/token/: making, looking up, renewing and ending tokens, with Vault's names and answers.
 
 import { rfc3339 } from "../../lib/clock.ts";
-import { VaultError } from "../../sdk/errors.ts";
+import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
-import type { Response } from "../../sdk/request.ts";
 import type { ViewEntry } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { Core } from "../core.ts";
-import { shorten } from "../leases/renewal.ts";
-import { authOf, ttlsOf } from "../login.ts";
+import { resourceRoutes } from "../resources.ts";
 import { mappedPolicies } from "../session.ts";
+import { isBatch } from "./batch.ts";
 import { create, createFields, ownSession } from "./create.ts";
 import type { TokenEntry } from "./entry.ts";
+import { refuseBatch, renew } from "./renew.ts";
+import { isRoleMapping, tokenRoles } from "./roles.ts";
 
 /** The entry behind a token or accessor, if it is still alive. */
 async function find(
@@ -28,11 +29,22 @@ async function find(
   return found === null || (found.value.expires_at !== 0 && at >= found.value.expires_at) ? null : found;
 }
 
+/** What a batch token says, as long as it is good for something. */
+async function openBatch({ core, generation, request }: CoreCall, token: string): Promise<TokenEntry | null> {
+  const entry = core.batch.open(token);
+  if (entry === null) return null;
+  const session = await core.sessions.of(entry, generation).catch(unlessInvalid);
+  return session === null || request.time >= session.expiresAt ? null : entry;
+}
+
+function unlessInvalid(error: unknown): null {
+  if (isVaultError(error, "unauthenticated")) return null;
+  throw error;
+}
+
 async function shown(call: CoreCall, entry: TokenEntry, token: string): Promise<Record<string, unknown>> {
   const { core, generation } = call;
   const entity = core.sessions.entityOf(entry, generation);
-  const now = entry.mapping === null ? null : mappedPolicies(generation, entry.mapping);
-  const policies = entry.mapping === null ? entry.policies : entry.policies.filter((name) => now?.includes(name));
   return {
     accessor: entry.accessor,
     creation_time: Math.floor(entry.created_at / 1000),
@@ -52,48 +64,18 @@ async function shown(call: CoreCall, entry: TokenEntry, token: string): Promise<
     num_uses: Math.max(entry.num_uses, 0),
     orphan: entry.parent === null,
     path: entry.path,
+    ...(isRoleMapping(entry) && { role: entry.mapping?.name }),
     ...(entry.period > 0 && { period: entry.period }),
     ...(entry.bound_cidrs.length > 0 && { bound_cidrs: entry.bound_cidrs }),
-    policies,
+    policies: mappedPolicies(generation, entry) ?? [],
     renewable: entry.renewable,
     ttl: entry.expires_at === 0 ? 0 : Math.max(0, Math.ceil((entry.expires_at - call.request.time) / 1000)),
     type: entry.type,
   };
 }
 
-async function renew(
-  call: CoreCall,
-  found: ViewEntry<TokenEntry> | null,
-  token: string,
-  increment: number | undefined,
-): Promise<Response> {
-  const { core, generation } = call;
-  if (found === null) throw new VaultError("denied", ["permission denied", "invalid token"]);
-  const entry = found.value;
-  if (!entry.renewable || entry.expires_at === 0) throw new VaultError("invalid", "lease is not renewable");
-  await core.sessions.of(entry, generation); // refused where its mapping or parent is gone
-  const mounted = entry.mapping === null ? null : generation.mounts.byAccessor(entry.mapping.accessor);
-  const wanted = {
-    ttl: increment ?? 0,
-    max_ttl: entry.max_ttl,
-    explicit_max_ttl: entry.explicit_max_ttl,
-    period: entry.period,
-  };
-  const { ttl, max } = ttlsOf(core, mounted, wanted);
-  const limit = entry.period > 0 ? (entry.explicit_max_ttl > 0 ? entry.explicit_max_ttl : null) : max;
-  const left = limit === null ? ttl : Math.floor((entry.created_at + limit * 1000 - call.request.time) / 1000);
-  const granted = Math.min(ttl, left);
-  if (granted <= 0) throw new VaultError("invalid", "past the maximum TTL, cannot renew");
-  if (granted < ttl)
-    call.warn(`TTL of "${ttl}s" exceeded the effective max_ttl of "${max}s"; TTL value is capped accordingly`);
-  const renewed = await core.tokens.renew(found, granted);
-  core.sessions.forget(renewed.id);
-  if (renewed.expires_at < entry.expires_at) await shorten(core, renewed.id, renewed.expires_at);
-  const entity = core.sessions.entityOf(renewed, generation);
-  return { auth: authOf(token, renewed, entity?.policies ?? [], entity?.id ?? "") };
-}
-
-async function revoke(call: CoreCall, found: ViewEntry<TokenEntry> | null): Promise<null> {
+async function revoke(call: CoreCall, found: ViewEntry<TokenEntry> | null, token = ""): Promise<null> {
+  refuseBatch(token, "revoked");
   if (found !== null) await call.core.tokens.revoke(found.value.id);
   return null;
 }
@@ -111,7 +93,17 @@ export const tokenRoutes: readonly Route[] = [
   {
     path: "create",
     on: {
-      update: coreHandler({ summary: "Make a child token", fields: createFields, run: (call) => create(call, false) }),
+      update: coreHandler({ summary: "Make a child token", fields: createFields, run: (call) => create(call) }),
+    },
+  },
+  {
+    path: "create/:role",
+    on: {
+      update: coreHandler({
+        summary: "Make a token through a role",
+        fields: createFields,
+        run: (call) => create(call, { through: call.params["role"] ?? "" }),
+      }),
     },
   },
   {
@@ -121,7 +113,7 @@ export const tokenRoutes: readonly Route[] = [
       update: coreHandler({
         summary: "Make a token without a parent",
         fields: createFields,
-        run: (call) => create(call, true),
+        run: (call) => create(call, { orphan: true }),
       }),
     },
   },
@@ -154,9 +146,11 @@ export const tokenRoutes: readonly Route[] = [
         fields: optionalToken,
         run: async (call) => {
           const token = call.data.token ?? call.request.token ?? "";
-          const found = await find(call.core, call.request.time, { token });
-          if (found === null) throw new VaultError("denied", "bad token");
-          return { data: await shown(call, found.value, token) };
+          const entry = isBatch(token)
+            ? await openBatch(call, token)
+            : ((await find(call.core, call.request.time, { token }))?.value ?? null);
+          if (entry === null) throw new VaultError("denied", "bad token");
+          return { data: await shown(call, entry, token) };
         },
       }),
     },
@@ -221,8 +215,10 @@ export const tokenRoutes: readonly Route[] = [
     on: {
       update: coreHandler({
         summary: "End the caller's own token and its children",
-        run: async (call) =>
-          revoke(call, await find(call.core, call.request.time, { token: call.request.token ?? "" })),
+        run: async (call) => {
+          const token = call.request.token ?? "";
+          return revoke(call, await find(call.core, call.request.time, { token }), token);
+        },
       }),
     },
   },
@@ -232,8 +228,10 @@ export const tokenRoutes: readonly Route[] = [
       update: coreHandler({
         summary: "End a token and its children",
         fields: tokenField,
-        run: async (call) =>
-          revoke(call as unknown as CoreCall, await find(call.core, call.request.time, { token: call.data.token })),
+        run: async (call) => {
+          const { token } = call.data;
+          return revoke(call, await find(call.core, call.request.time, { token }), token);
+        },
       }),
     },
   },
@@ -261,4 +259,5 @@ export const tokenRoutes: readonly Route[] = [
       }),
     },
   },
+  ...resourceRoutes([tokenRoles]),
 ];

@@ -12,7 +12,7 @@ import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { childKey, dueKey, idKey, isLease, leaseOfToken } from "../leases/keys.ts";
 import type { Tasks } from "../tasks.ts";
 import { Accessors } from "./accessor.ts";
-import type { NewToken, TokenEntry } from "./entry.ts";
+import type { MadeToken, NewToken, TokenEntry } from "./entry.ts";
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /** Tokens that end in one write. */
@@ -83,7 +83,7 @@ export class TokenStore {
     return found;
   }
 
-  async create(input: NewToken): Promise<{ readonly token: string; readonly entry: TokenEntry }> {
+  async create(input: NewToken): Promise<MadeToken> {
     const { client_token, ...rest } = input;
     const token = client_token ?? `hvs.${randomText(28)}`;
     const now = this.#options.clock.now();
