@@ -22,6 +22,8 @@ export interface Type {
   readonly values?: readonly string[];
   /** Whether it can be such a text. */
   readonly fits?: (text: string) => boolean;
+  /** Has more than one spelling: only ranges tell. */
+  readonly byRange?: true;
 }
 
 export const flag: Type = { base: "flag", name: "true or false" };
@@ -41,7 +43,7 @@ const clock: Type = {
   ordered: true,
   fits: (given) => given.length === 5 && instantOf(`2000-01-01T${given}:00Z`) !== null,
 };
-const address: Type = { base: "text", name: "an address", fits: (given) => isIP(given) !== 0 };
+const address: Type = { base: "text", name: "an address", fits: (given) => isIP(given) !== 0, byRange: true };
 const oneOf = (name: string, values: readonly string[]): Type => ({ base: "text", name, values });
 
 /** Who asks for what, from where and when, as the core knows it. Members are asked one by one, and only when needed. */

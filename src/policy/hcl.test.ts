@@ -2,7 +2,9 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { isVaultError } from "../sdk/errors.ts";
 import { capabilities } from "./capability.ts";
+import type { Json } from "../sdk/view.ts";
 import { compileRules } from "./compile.ts";
+import { limits } from "./compiler.ts";
 import { parsePolicy } from "./hcl.ts";
 import { printRules } from "./print.ts";
 import type { RuleSpec } from "./rule.ts";
@@ -214,6 +216,16 @@ test("reads back what is printed, as HCL and as JSON", () => {
     }),
     { numRuns: 300 },
   );
+});
+
+test("a condition as deep as it may be is printed and read back", () => {
+  let when: Json = { var: "token.orphan" };
+  for (let depth = 1; depth < limits.depth; depth += 1) when = { and: [when] };
+  const rules: RuleSpec[] = [{ path: "a", capabilities: ["read"], when }];
+  compileRules("deep", rules);
+  expect(parsePolicy(printRules(rules)).rules).toEqual(rules);
+  const json = { path: [{ a: [{ capabilities: ["read"], when }] }] };
+  expect(parsePolicy(JSON.stringify(json)).rules).toEqual(rules);
 });
 
 test("never throws anything but a VaultError, whatever comes", () => {

@@ -73,17 +73,21 @@ const together = (had: Rule | null | undefined, rule: Rule): Rule => (had ? had.
 export class Acl {
   /** Includes the policy `root`: everything is allowed. */
   readonly root: boolean;
-  /** Some rule waits for a condition or has an end: `check` wants facts. */
-  conditional = false;
   readonly #exact = new Map<string, Rule>();
   readonly #patterns = node();
   #hasPatterns = false;
+  #conditional = false;
   /** Mounts asked for. */
   readonly #reach = new Map<string, boolean>();
 
   constructor(root: boolean, rules: Iterable<Rule>) {
     this.root = root;
     for (const rule of rules) this.#add(rule);
+  }
+
+  /** Some rule waits for a condition or has an end: `check` wants facts. */
+  get conditional(): boolean {
+    return this.#conditional;
   }
 
   /** `data` are the request's fields: a rule that restricts them refuses where they are left out. Without `facts` every
@@ -162,7 +166,7 @@ export class Acl {
   }
 
   #add(rule: Rule): void {
-    if (rule.conditional) this.conditional = true;
+    if (rule.conditional) this.#conditional = true;
     const { pattern } = rule;
     if (pattern.exact) {
       this.#exact.set(pattern.path, together(this.#exact.get(pattern.path), rule));

@@ -2,10 +2,20 @@
 // Must hold: types are strict and checked here, once; where json-logic-js gives these operators a meaning, it is the same.
 
 import { isIP } from "node:net";
-import { compileCidrs, plainAddress } from "../lib/cidr.ts";
+import { compileCidrs, plainAddress, wrongCidr } from "../lib/cidr.ts";
 import { nearest } from "../lib/nearest.ts";
 import { limits, type Operator, type Part, type Read, type Run, type Use, withhold } from "./compiler.ts";
 import { declared, factOf, flag, text, type Type, type Value } from "./facts.ts";
+
+/** Null, with a fault, where one of them can only be told by its range. */
+function spelled(use: Use, made: readonly Part[] | null): readonly Part[] | null {
+  const ranged = made?.findIndex((one) => one.type.byRange === true) ?? -1;
+  if (ranged < 0) return made;
+  return use.compiler.fault(
+    use.at(ranged),
+    "is an address, which has several spellings; write cidr, also for a single one",
+  );
+}
 
 const computed = (type: Type, read: Read): Part => ({ type, literal: null, read });
 
@@ -50,7 +60,7 @@ function comparable(use: Use, made: readonly Part[]): Type | null {
 
 function equality(wanted: boolean): Operator {
   return (use) => {
-    const made = parts(use, 2, 2, "two values to compare");
+    const made = spelled(use, parts(use, 2, 2, "two values to compare"));
     const type = made === null ? null : comparable(use, made);
     if (made === null || type === null) return null;
     if (type.base === "texts" || type.base === "numbers") {
@@ -129,7 +139,7 @@ const not: Operator = ({ compiler, args, path, at }) => {
 };
 
 const isIn: Operator = (use) => {
-  const made = parts(use, 2, 2, "a value and a list, such as [{ var: time.weekday }, [mon, tue]]");
+  const made = spelled(use, parts(use, 2, 2, "a value and a list, such as [{ var: time.weekday }, [mon, tue]]"));
   const [one, list] = made ?? [];
   if (one === undefined || list === undefined) return null;
   const { compiler, at } = use;
@@ -165,8 +175,9 @@ const cidr: Operator = (use) => {
     return compiler.fault(at(0), "is no fact that holds an address");
   const { literal } = list;
   const single = typeof literal === "string";
-  const ranges = single ? [literal] : ((literal ?? []) as readonly string[]);
-  const wrong = ranges.findIndex((range) => typeof range !== "string" || compileCidrs([range]) === null);
+  const ranges: readonly unknown[] = single ? [literal] : Array.isArray(literal) ? literal : [];
+  const isRange = (range: unknown): range is string => typeof range === "string" && wrongCidr([range]) === null;
+  const wrong = ranges.findIndex((range) => !isRange(range));
   if (ranges.length === 0 || wrong >= 0) {
     const range = ranges[wrong] === undefined ? "" : `${JSON.stringify(ranges[wrong])} is no range; `;
     return compiler.fault(
@@ -174,7 +185,7 @@ const cidr: Operator = (use) => {
       `${range}write one like 10.0.0.0/8, or a list of them`,
     );
   }
-  const inside = compileCidrs(ranges) ?? withhold;
+  const inside = compileCidrs(ranges.filter(isRange)) ?? withhold;
   return computed(flag, (run) => {
     run.spend(1 + ranges.length);
     const address = one.read(run) as string;
@@ -184,7 +195,7 @@ const cidr: Operator = (use) => {
 
 function part(matches: (value: string, end: string) => boolean): Operator {
   return (use) => {
-    const made = parts(use, 2, 2, "a text and how it starts or ends");
+    const made = spelled(use, parts(use, 2, 2, "a text and how it starts or ends"));
     const [one, end] = made ?? [];
     if (one === undefined || end === undefined) return null;
     const { compiler, at } = use;

@@ -57,8 +57,8 @@ type Test = Spec["tests"][number];
 
 const specOf = (declaration: Declaration): Spec => declaration.spec as unknown as Spec;
 
-/** Questions that one document, and all of a commit, may ask. A rule looked through counts as one of the latter. */
-const most = { document: 10_000, commit: 2_000_000 } as const;
+/** Questions that one document, and all of a commit, may ask. A rule put together for them counts as one of the latter. */
+const most = { document: 10_000, commit: 1_000_000 } as const;
 
 /** Facts that follow from the request itself or from its time. */
 const ownFacts = /^(?:time\.|request\.(?:path|operation)$)/;
@@ -148,20 +148,19 @@ function worldOf(all: Documents): World {
 const given = (...layers: readonly unknown[]): ReadonlyMap<string, Value> =>
   new Map(layers.flatMap((layer) => Object.entries((layer ?? {}) as Readonly<Record<string, Value>>)));
 
-interface Asked {
-  readonly spec: Spec;
+/** One principal in one test. */
+interface Asker {
   readonly test: Test;
-  readonly who: Spec["principals"][number];
+  readonly name: string;
   readonly principal: Principal;
-  readonly path: string;
-  readonly operation: Operation;
+  readonly known: ReadonlyMap<string, Value>;
+  readonly time: number | null;
 }
 
 /** Null where it is as expected, or why not; `decided` gets the rules that decide. */
-function ask({ spec, test, who, principal, path, operation }: Asked, decided: Set<RuleSpec>): string | null {
-  const clock = test.time ?? spec.time;
-  const time = clock === undefined ? null : instantOf(clock);
-  const facts = new GivenFacts(principal, { path, operation, time }, given(spec.facts, who.facts, test.facts));
+function ask(asker: Asker, path: string, operation: Operation, decided: Set<RuleSpec>): string | null {
+  const { test, name, principal, known, time } = asker;
+  const facts = new GivenFacts(principal, { path, operation, time }, known);
   const { acl } = principal;
   const decision = acl.check(path, operation, (test.data ?? {}) as Readonly<Record<string, unknown>>, facts);
   for (const rule of decidingSpecs(acl.rule(path, operation), decision)) decided.add(rule);
@@ -178,7 +177,7 @@ function ask({ spec, test, who, principal, path, operation }: Asked, decided: Se
   });
   const is = allowed ? "allowed" : "denied";
   const reason = principal.disabled ? "the entity is disabled" : why;
-  return `${who.name}: ${operation} ${JSON.stringify(path)} is ${is}, not as expected: ${reason}`;
+  return `${name}: ${operation} ${JSON.stringify(path)} is ${is}, not as expected: ${reason}`;
 }
 
 function run(declaration: Declaration, world: World, decided: Set<RuleSpec>): readonly Fault[] {
@@ -196,12 +195,16 @@ function run(declaration: Declaration, world: World, decided: Set<RuleSpec>): re
     return [{ path: ["tests"], message: "the tests of all documents together ask too much; leave some out" }];
   }
   for (const [at, test] of spec.tests.entries()) {
+    const clock = test.time ?? spec.time;
+    const time = clock === undefined ? null : instantOf(clock);
     for (const name of test.principals ?? principals.keys()) {
       const found = principals.get(name);
       if (found === undefined) continue;
+      const known = given(spec.facts, found.who.facts, test.facts);
+      const asker: Asker = { test, name, principal: found.principal, known, time };
       for (const [place, path] of test.paths.entries()) {
         for (const operation of test.operations as readonly Operation[]) {
-          const message = ask({ spec, test, ...found, path, operation }, decided);
+          const message = ask(asker, path, operation, decided);
           if (message !== null) faults.push({ path: ["tests", at, "paths", place], message });
         }
       }

@@ -63,8 +63,10 @@ export class World {
   /** What logins are declared on a mount, by mount and name. */
   readonly #logins = new Map<string, Declaration>();
   readonly #entities = new Map<string, Declaration>();
+  readonly #methods = new Map<string, string>();
   readonly #acls = new AclCache();
-  /** Questions asked, and rules looked through for them. */
+  readonly #merged = new Set<string>();
+  /** Questions asked, and rules put together for them. */
   spent = 0;
 
   constructor(all: Documents) {
@@ -74,7 +76,10 @@ export class World {
 
   #learn(declaration: Declaration): void {
     const { kind, mount, name, spec } = declaration;
-    if (kind === "Group") {
+    if (kind === "AuthMethod") {
+      const { path, type } = spec;
+      if (typeof type === "string") this.#methods.set(trim(typeof path === "string" ? path : name), type);
+    } else if (kind === "Group") {
       const group = groupOf(declaration);
       for (const member of group?.member_entities ?? []) push(this.#direct, member, name);
       for (const member of group?.member_groups ?? []) push(this.#parents, member, name);
@@ -116,7 +121,7 @@ export class World {
       entity: { id: "", aliases: [], ...holder },
       groups: groups.map((name) => ({ id: "", name })),
     };
-    this.spent += found.reduce((sum, policy) => sum + policy.specs.length, 0);
+    this.#count(policies, found);
     return {
       acl: this.#acls.merge(found, bindings),
       policies,
@@ -126,6 +131,14 @@ export class World {
       login: spec.login === undefined ? null : this.#login(spec.login),
       displayName: spec.login && `${trim(spec.login.mount).replaceAll("/", "-")}-${spec.login.name}`,
     };
+  }
+
+  /** What is put together once serves all who have the same, but for templates. */
+  #count(names: readonly string[], policies: readonly Policy[]): void {
+    const key = names.join();
+    if (this.#merged.has(key) && policies.every(({ templates }) => templates.length === 0)) return;
+    this.#merged.add(key);
+    this.spent += policies.reduce((sum, { specs }) => sum + specs.length, 0);
   }
 
   #mapping({ mount, name }: NonNullable<PrincipalSpec["login"]>, faults: Fault[]): Declaration | null {
@@ -158,12 +171,7 @@ export class World {
 
   #login({ mount }: NonNullable<PrincipalSpec["login"]>): Asking["login"] {
     const path = trim(mount);
-    const method = this.#all.declarations.find(
-      ({ kind, name, spec }) =>
-        kind === "AuthMethod" && trim(typeof spec["path"] === "string" ? spec["path"] : name) === path,
-    );
-    const type = method?.spec["type"];
-    return { mount: path, type: typeof type === "string" ? type : undefined, accessor: undefined, metadata: {} };
+    return { mount: path, type: this.#methods.get(path), accessor: undefined, metadata: {} };
   }
 }
 

@@ -221,6 +221,28 @@ describe("a policy test", () => {
     expect(answers(spec)).toEqual(["spec.tests: asks 10005 questions; a document asks at most 10000"]);
   });
 
+  test("and those of a commit together ask no more either", () => {
+    const principals = Array.from({ length: 36 }, (_none, at) => `{ name: p${at}, policies: [own] }`).join(", ");
+    const paths = Array.from({ length: 39 }, (_none, at) => `p${at}`).join(", ");
+    const spec = `  principals: [${principals}]
+  tests: [{ operations: [create, read, list, update, delete, scan, patch], paths: [${paths}], expect: deny }]`;
+    const some = (count: number): string[] =>
+      Array.from({ length: count }, (_none, at) => policyTest(spec).replace("name: t", `name: t${at}`));
+    const started = performance.now();
+    expect(problemsOf(documents.trimEnd(), ...some(104)).map((each) => each.replace(/^\d+:\d+: /, ""))).toEqual(
+      Array.from({ length: 3 }, () => "spec.tests: the tests of all documents together ask too much; leave some out"),
+    );
+    console.info(`a million questions: ${(performance.now() - started).toFixed(0)} ms`);
+  });
+
+  test("takes the nearest of the facts that are given", () => {
+    const spec = (tests: string, facts = ""): string =>
+      `  facts: { auth.type: userpass }\n  principals: [{ name: a, policies: [own]${facts} }]\n  tests: [{ operations: [read], paths: [own], ${tests} }]`;
+    expect(answers(spec("expect: allow"))).toEqual([]);
+    expect(answers(spec("expect: deny", ", facts: { auth.type: ldap }"))).toEqual([]);
+    expect(answers(spec("facts: { auth.type: userpass }, expect: allow", ", facts: { auth.type: ldap }"))).toEqual([]);
+  });
+
   test("cannot be external, and is sent to no vault", async () => {
     expect(problemsOf("apiVersion: writ/v1\nkind: PolicyTest\nmetadata: { name: t, external: true }")).toEqual([
       "3:32: a PolicyTest is no object of a vault: remove this",

@@ -192,10 +192,10 @@ const faults: readonly Fault[] = [
     to: "return true;",
   },
   {
-    name: "an unknown address is an empty one",
+    name: "who is nobody is in no group",
     file: "facts.ts",
-    from: '(remoteAddress === "" ? undefined : plainAddress(remoteAddress))',
-    to: "plainAddress(remoteAddress)",
+    from: "groups ?? undefined",
+    to: "groups ?? []",
   },
   { name: "`or` is `and`", file: "operators.ts", from: '["or", junction(true)]', to: '["or", junction(false)]' },
   { name: "`!` says the same", file: "operators.ts", from: "(run) => !test(run)", to: "test" },

@@ -96,7 +96,7 @@ function comparison(random: Random): unknown {
   return one(random, [
     () => ({ in: [{ var: "time.weekday" }, weekdays.filter(() => chance(random, 0.5)).concat("mon")] }),
     () => ({ in: [{ var: ["time.hour"] }, Array.from({ length: 14 }, () => below(random, 24))] }),
-    () => ({ "==": [{ var: "request.remote_address" }, one(random, addresses.slice(0, 2))] }),
+    () => ({ cidr: [{ var: "request.remote_address" }, one(random, addresses.slice(0, 2))] }),
     () => ({ "==": [{ var: "request.operation" }, one(random, operations)] }),
     () => ({ "==": [{ var: "identity.entity.metadata.team" }, one(random, ["a", "b"])] }),
     () => ({ in: ["g1", { var: "identity.groups" }] }),

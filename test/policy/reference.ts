@@ -10,7 +10,7 @@ export interface PlainRule {
   readonly allowed_parameters?: Readonly<Record<string, readonly unknown[]>>;
   readonly denied_parameters?: Readonly<Record<string, readonly unknown[]>>;
   readonly required_parameters?: readonly string[];
-  /** Of `==`, `in`, `!`, `and`, `or` and `var` only. */
+  /** Of `==`, `in`, `cidr`, `!`, `and`, `or` and `var` only. */
   readonly when?: unknown;
   readonly expires?: string;
 }
@@ -63,7 +63,8 @@ function evaluate(logic: unknown, know: (name: string) => unknown): unknown {
   if (operator === "or") return list.some((each) => evaluate(each, know) === true);
   const [one, other] = list.map((each) => evaluate(each, know));
   if (operator === "!") return one !== true;
-  if (operator === "==") return one === other;
+  // Ranges are single addresses here.
+  if (operator === "==" || operator === "cidr") return one === other;
   if (operator === "in") return (other as readonly unknown[]).includes(one);
   const value = know(String(one));
   if (operator !== "var" || value === undefined) throw new Missing();
