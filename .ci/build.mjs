@@ -14,7 +14,9 @@ for (const name of readdirSync(join(root, "src"), { recursive: true })) {
 }
 
 const main = join(dist, "main.js");
-if (!readFileSync(main, "utf8").startsWith("#!/usr/bin/env node\n"))
-  throw new Error("dist/main.js has lost its first line");
-chmodSync(main, 0o755);
+for (const command of [main, join(dist, "age-plugin-writ.js")]) {
+  if (!readFileSync(command, "utf8").startsWith("#!/usr/bin/env node\n"))
+    throw new Error(`${command} has lost its first line`);
+  chmodSync(command, 0o755);
+}
 if (!node([main, "version"])) process.exit(1);

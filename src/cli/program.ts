@@ -4,6 +4,7 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { version } from "../version.ts";
 import type { VerifyOptions } from "./audit.ts";
 import { CommandError, createClient } from "./client.ts";
+import type { ExportOptions } from "./exportKeyring.ts";
 import { processIo, type Io } from "./io.ts";
 import type { PlanOptions } from "./plan.ts";
 
@@ -78,6 +79,18 @@ function operators(program: Command, io: Io, run: Run): void {
     .command("seal")
     .description("Drops all keys: nothing is served until the vault is unsealed again")
     .action(() => run(loaded().then(([{ seal }, client]) => seal(client, io))));
+  operator
+    .command("export-keyring")
+    .description("Gives the keys of stored values, encrypted to age recipients, for age and age-plugin-writ")
+    .requiredOption("-r, --recipient <recipient...>", "who may open the file, age1…")
+    .option("-o, --output <file>", "where it is written; standard output where left out")
+    .action((options: ExportOptions) =>
+      run(
+        Promise.all([import("./exportKeyring.ts"), createClient(io.env)]).then(([{ exportKeyring }, client]) =>
+          exportKeyring(client, io, options),
+        ),
+      ),
+    );
   operator
     .command("verify-storage")
     .description("Has the server read its whole storage; exit code 1 where something is not as it was written")

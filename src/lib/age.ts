@@ -299,18 +299,26 @@ export function encryptWith(
   }
 }
 
+/** The file key in a stanza of a symmetric key, which the caller wipes; null where `find` has no key of its name. Throws
+ *  AgeError where the stanza is malformed or does not open. */
+export function openStanza(find: (name: string) => StanzaKey | null, { args, body }: Stanza): Buffer | null {
+  const key = find(args.slice(0, -1).join(" "));
+  if (key === null) return null;
+  const salt = fromBase64(args.at(-1) ?? "");
+  if (salt?.length !== saltSize || body.length !== fileKeySize + tagSize) throw new AgeError("header");
+  const wrapping = wrappingKey(key, salt);
+  const fileKey = unwrapFileKey(wrapping, body);
+  zero(wrapping);
+  if (fileKey === null) throw new AgeError("match");
+  return fileKey;
+}
+
 /** `find` gives the key for a stanza's name. The file must have one stanza and no more. Throws AgeError. */
 export function decryptFile(find: (name: string) => StanzaKey | null, file: Uint8Array): Buffer {
   const header = parseHeader(file);
   const stanza = header.stanzas[0];
-  const salt = fromBase64(stanza?.args.at(-1) ?? "");
-  if (header.stanzas.length !== 1 || stanza === undefined || salt?.length !== saltSize) throw new AgeError("header");
-  if (stanza.body.length !== fileKeySize + tagSize) throw new AgeError("header");
-  const key = find(stanza.args.slice(0, -1).join(" "));
-  if (key === null) throw new AgeError("match");
-  const wrapping = wrappingKey(key, salt);
-  const fileKey = unwrapFileKey(wrapping, stanza.body);
-  zero(wrapping);
+  if (header.stanzas.length !== 1 || stanza === undefined) throw new AgeError("header");
+  const fileKey = openStanza(find, stanza);
   if (fileKey === null) throw new AgeError("match");
   try {
     checkHeader(header, fileKey);

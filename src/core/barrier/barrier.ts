@@ -138,6 +138,11 @@ export class Barrier {
     return this.#open().term;
   }
 
+  /** The keys of all terms, in clear, as an identity of the age command. */
+  exportTerms(): string {
+    return this.#open().exportTerms();
+  }
+
   /** Drops keys and caches at once. */
   seal(): void {
     this.#seals += 1;

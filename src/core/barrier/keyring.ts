@@ -8,6 +8,7 @@
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
 import { AgeError, hkdf, stanzaKey, type StanzaKey } from "../../lib/age.ts";
 import { equalBytes, randomBuffer, zero } from "../../lib/bytes.ts";
+import { stanzaName } from "../../sdk/keyring.ts";
 import { decryptX25519, encryptToX25519, x25519Identity, type X25519Identity } from "../../lib/x25519.ts";
 import { VaultError } from "../../sdk/errors.ts";
 
@@ -43,9 +44,6 @@ export interface WrittenKeyring {
   readonly file: Uint8Array;
   readonly keyring: Keyring;
 }
-
-/** The stanza's name for a term: `writ-keyring 1`. */
-export const stanzaName = (term: number): string => `writ-keyring ${term}`;
 
 const magic = Buffer.from("writ keyring 1\n");
 const macSize = 32;

@@ -9,6 +9,7 @@ import { createHmac, createPrivateKey, createSecretKey, type KeyObject } from "n
 import { AgeError, type StanzaKey } from "../../lib/age.ts";
 import { decryptBound, encryptBound } from "../../lib/bound.ts";
 import { zero } from "../../lib/bytes.ts";
+import { encodeIdentity } from "../../sdk/keyring.ts";
 import type { Logger } from "../../lib/log.ts";
 import { Lru } from "../../lib/lru.ts";
 import { VaultError } from "../../sdk/errors.ts";
@@ -260,6 +261,16 @@ export class Session {
     this.#reads.delete(key);
     if (entry === null || this.#keyring === null) this.#cache.delete(key);
     else this.#cache.set(key, entry, weigh(key, entry));
+  }
+
+  /** The keys of all terms as an identity of the age command (lib/keyringIdentity.ts). */
+  exportTerms(): string {
+    const terms = [...this.#keys().terms.values()].map(({ id, key }) => ({ id, key: key.export() }));
+    try {
+      return encodeIdentity(terms);
+    } finally {
+      zero(...terms.map(({ key }) => key));
+    }
   }
 
   /** The active term, and how many entries were encrypted in it since this session or the term began. */

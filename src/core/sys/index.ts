@@ -12,6 +12,7 @@ import { authRoutes, mountRoutes } from "./mounts.ts";
 import { policyRoutes } from "./policies.ts";
 import { rotateRoutes } from "./rotate.ts";
 import { sealRoutes } from "./seal.ts";
+import { keyringRoutes } from "./keyring.ts";
 import { storageRoutes } from "./storage.ts";
 
 export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
@@ -31,6 +32,7 @@ export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
         ...auditRoutes,
         ...leaseRoutes,
         ...storageRoutes,
+        ...keyringRoutes,
         ...extra,
       ],
     },

@@ -1,0 +1,22 @@
+// age files to recipients that an operator names: exports and backups.
+
+import { Encrypter } from "age-encryption";
+import { VaultError } from "../sdk/errors.ts";
+
+const most = 32;
+
+/** Throws VaultError `invalid` naming the recipient that is none. */
+export function encrypterTo(recipients: readonly string[]): Encrypter {
+  if (recipients.length === 0) throw new VaultError("invalid", "missing recipients: name at least one, age1…");
+  if (recipients.length > most) throw new VaultError("invalid", `there are at most ${most} recipients`);
+  const encrypter = new Encrypter();
+  for (const [at, recipient] of recipients.entries()) {
+    try {
+      encrypter.addRecipient(recipient);
+    } catch {
+      // Not repeated: somebody may have given an identity.
+      throw new VaultError("invalid", `recipient ${at + 1} is no age recipient: it must begin with age1 and be whole`);
+    }
+  }
+  return encrypter;
+}
