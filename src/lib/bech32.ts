@@ -15,7 +15,7 @@ function checksum(values: readonly number[]): number {
 }
 
 const expanded = (prefix: string): number[] => {
-  const codes = [...prefix].map((character) => character.charCodeAt(0));
+  const codes = Array.from(prefix, (character) => character.charCodeAt(0));
   return [...codes.map((code) => code >>> 5), 0, ...codes.map((code) => code & 31)];
 };
 
@@ -52,7 +52,7 @@ export function decodeBech32(text: string): { readonly prefix: string; readonly 
   const at = lower.lastIndexOf("1");
   if (at < 1 || lower.length - at - 1 < checksumSize || !/^[\x21-\x7e]+$/.test(lower)) return null;
   const prefix = lower.slice(0, at);
-  const values = [...lower.slice(at + 1)].map((character) => alphabet.indexOf(character));
+  const values = Array.from(lower.slice(at + 1), (character) => alphabet.indexOf(character));
   if (values.includes(-1) || checksum([...expanded(prefix), ...values]) !== 1) return null;
   const bytes = regroup(values.slice(0, -checksumSize), 5, 8, false);
   return bytes === null ? null : { prefix, bytes: Buffer.from(bytes) };
