@@ -107,10 +107,11 @@ export class LeaseStore {
   /** Operations that end it. */
   drop(entry: LeaseEntry, seen?: number): ViewOp[] {
     const name = nameOf(entry.id);
-    const ops: ViewOp[] = [];
+    // The entry first: as long as it is there, every way to it is.
+    const ops: ViewOp[] = [{ key: idKey(entry.id), value: null }];
     if (entry.ending?.stuck) ops.push({ key: stuckKey(name), value: null });
     if (entry.token !== null) ops.push({ key: childKey(entry.token, name), value: null });
-    ops.push({ key: mountKey(entry.accessor, name), value: null }, { key: idKey(entry.id), value: null });
+    ops.push({ key: mountKey(entry.accessor, name), value: null });
     for (const time of new Set([dueOf(entry), ...(seen === undefined ? [] : [seen])])) {
       ops.push({ key: dueKey(time, name), value: null });
     }
