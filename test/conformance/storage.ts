@@ -55,7 +55,7 @@ export function storageConformance(name: string, setup: () => StorageSetup, dura
 
       test("keeps any bytes, none and a large value", async () => {
         const all = Uint8Array.from({ length: 256 }, (_, index) => index);
-        const large = new Uint8Array(3 * 1024 * 1024).fill(0xa5);
+        const large = new Uint8Array(5 * 1024 * 1024).fill(0xa5);
         await store.write([
           { key: "all", value: all, version: 1 },
           { key: "empty", value: new Uint8Array(0), version: 2 },

@@ -162,9 +162,11 @@ export class Model {
 
   /** What was touched since the last check. */
   async check(): Promise<void> {
-    for (const [path, thing] of this.#secrets) if (thing.touched) await this.#checkSecret(path, thing);
-    for (const [name, thing] of this.#users) if (thing.touched) await this.#checkUser(name, thing);
-    await this.#checkTokens(this.#tokens.slice(-20));
+    await Promise.all([
+      ...[...this.#secrets].flatMap(([path, thing]) => (thing.touched ? [this.#checkSecret(path, thing)] : [])),
+      ...[...this.#users].flatMap(([name, thing]) => (thing.touched ? [this.#checkUser(name, thing)] : [])),
+      this.#checkTokens(this.#tokens.slice(-20)),
+    ]);
     await this.#checkExtra();
   }
 
@@ -187,7 +189,8 @@ export class Model {
     if ((about.status === 404) !== (found === null)) fail(`${path}: metadata says ${about.status}, data ${status}`);
     if (found === null) return;
     const { versions } = (about.body as { data: { versions: Record<string, unknown> } }).data;
-    for (const version of Object.keys(versions)) await this.#server.must("GET", `kv/data/${path}?version=${version}`);
+    for (const version of Object.keys(versions).slice(-3))
+      await this.#server.must("GET", `kv/data/${path}?version=${version}`);
   }
 
   async #checkUser(name: string, thing: Thing): Promise<void> {

@@ -101,6 +101,8 @@ describe("a store of files", () => {
   const key = fc.constantFrom("a", "a/b", "a/b/c", "a/B", "A", "x/y/z", "x/y", "é/~/=+", `long/${"K".repeat(300)}/e`);
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.tuple(fc.constant("put" as const), key, fc.integer({ min: 0, max: 900 })) },
+    // Larger than a file of the journal usually is.
+    { weight: 1, arbitrary: fc.tuple(fc.constant("put" as const), key, fc.integer({ min: 2000, max: 9000 })) },
     { weight: 3, arbitrary: fc.tuple(fc.constant("del" as const), key, fc.constant(0)) },
     { weight: 3, arbitrary: fc.tuple(fc.constant("spread" as const), key, fc.constant(0)) },
     { weight: 1, arbitrary: fc.tuple(fc.constant("reopen" as const), key, fc.constant(0)) },

@@ -176,10 +176,12 @@ export class FileStore implements ThreadStore {
     if (this.#full.length >= mostWaiting && this.#stuck !== null) {
       throw new NotWritten(`nothing was written: entries cannot be put into files (${this.#stuck})`);
     }
-    const next = Segment.make(this.#folder, this.#current.next, size, this.#usual);
-    this.#full.push(this.#current);
-    this.#spread(this.#current.first);
-    this.#current = next;
+    const before = this.#current;
+    this.#current = Segment.make(this.#folder, before.next, size, this.#usual);
+    // One without a record has the same name: it was replaced.
+    if (before.first === before.next) return before.close();
+    this.#full.push(before);
+    this.#spread(before.first);
   }
 
   #version(key: string): number | "absent" {
