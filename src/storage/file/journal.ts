@@ -89,8 +89,9 @@ function compose(number: number, ops: readonly Op[]): Buffer {
 
 const sum = (record: Buffer): Buffer => digest(record.subarray(0, numberSize), record.subarray(headSize));
 
-/** Bytes of a file, unless one record needs more. Files of this size are used again. */
-export const usualSize = 4 * 1024 * 1024;
+/** Bytes of a file, unless one record needs more. Files of this size are used again. Writes that wait for a file to be
+ *  spread wait as long as that takes: many small ones are better than few large ones. */
+export const usualSize = 512 * 1024;
 
 /** The record that begins at `at`; null where none does that is whole. */
 function whole(file: Buffer, at: number): Buffer | null {

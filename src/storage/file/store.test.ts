@@ -13,7 +13,7 @@ import { Damaged } from "./entry.ts";
 import { journals, journalPath } from "./journal.ts";
 import { entryPath } from "./names.ts";
 import { draftsFolder, entriesFolder, Spreader } from "./spread.ts";
-import { FileStore } from "./store.ts";
+import { FileStore, mostWaiting } from "./store.ts";
 
 /** Asked before each system call that changes something; may throw in its place. */
 let before: (name: string) => void = () => {};
@@ -314,7 +314,7 @@ describe("when a system call fails", () => {
     const at = open();
     let version = 0;
     const write = (): unknown => at.store.commit([[put(`k${(version += 1)}`, version, 900)]]);
-    while (at.waiting.length < 4) write();
+    while (at.waiting.length < mostWaiting) write();
     expect(at.store.pressed).toBe(true);
     at.store.hear({ kind: "again", first: at.waiting[0] ?? 0, text: "write: ENOSPC" });
     expect(at.store.pressed).toBe(false);

@@ -21,7 +21,7 @@ interface Pending {
 }
 
 /** Files of the journal that wait to be spread before writes have to wait too. */
-const mostWaiting = 4;
+export const mostWaiting = 32;
 /** Bytes in one record, if there is more than one write in it. */
 const largestBatch = 16 * 1024 * 1024;
 
