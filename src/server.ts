@@ -8,7 +8,7 @@ import { listen, type Listener } from "./api/listener.ts";
 import type { Config as AnyConfig } from "./config.ts";
 import { createTarget } from "./core/target.ts";
 import { Vault } from "./core/vault.ts";
-import { holds, plan } from "./gitops/plan.ts";
+import { holding, planning } from "./gitops/plan.ts";
 import { Reconciler } from "./gitops/reconciler.ts";
 import { gitopsRoutes } from "./gitops/routes.ts";
 import { type gitopsFields, openSettings } from "./gitops/settings.ts";
@@ -60,8 +60,8 @@ async function openSync(config: Config, vault: () => Vault, log: Logger): Promis
       folder: join(config.cachePath, "gitops"),
       kindsModule: new URL(`./registry.${suffix}`, import.meta.url),
     }),
-    plan,
-    holds,
+    planning,
+    holding,
     settings,
     clock: systemClock,
     timer: systemTimer,

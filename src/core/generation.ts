@@ -1,6 +1,7 @@
 // A generation: the authorization state at one commit and one API revision, compiled and immutable. A request sees one.
 
 import type { KeyObject } from "node:crypto";
+import type { Work } from "../lib/slices.ts";
 import type { Commit, Declaration } from "../sdk/kind.ts";
 import { defaultPolicy, type Policy, policyOf, rootPolicy } from "../policy/compile.ts";
 import { IdentityIndex } from "./identity.ts";
@@ -46,7 +47,7 @@ export interface BuildInput {
 }
 
 /** Pure but for caches: what did not change is taken over from `previous`. */
-export function buildGeneration(input: BuildInput): Generation {
+export function* building(input: BuildInput): Work<Generation> {
   const { table, record, previous } = input;
   const same = (kind: string): boolean =>
     previous !== null && previous.table.shelf(kind, null) === table.shelf(kind, null);
@@ -55,7 +56,7 @@ export function buildGeneration(input: BuildInput): Generation {
   const identity =
     sameMounts && same("Entity") && same("Group")
       ? previous.identity
-      : new IdentityIndex(table, mounts, input.identityKey);
+      : yield* IdentityIndex.of(table, mounts, input.identityKey);
   const policies = table.shelf("Policy", null);
   return {
     id: generationId(record),

@@ -6,6 +6,7 @@
 
 import { createHmac, type KeyObject } from "node:crypto";
 import { allGroups } from "../policy/groups.ts";
+import type { Work } from "../lib/slices.ts";
 import type { View } from "../sdk/view.ts";
 import type { EntitySpec, GroupSpec } from "./kinds.ts";
 import type { MountTable } from "./mounts.ts";
@@ -47,7 +48,13 @@ export class IdentityIndex {
   readonly #byId = new Map<string, Entity>();
   readonly groups = new Map<string, Group & GroupSpec>();
 
-  constructor(table: Table, mounts: MountTable, key: KeyObject) {
+  static *of(table: Table, mounts: MountTable, key: KeyObject): Work<IdentityIndex> {
+    const index = new IdentityIndex();
+    yield* index.#fill(table, mounts, key);
+    return index;
+  }
+
+  *#fill(table: Table, mounts: MountTable, key: KeyObject): Work<void> {
     for (const declaration of table.shelf("Group", null).values()) {
       const spec = declaration.spec as unknown as GroupSpec;
       this.groups.set(declaration.name, {
@@ -55,6 +62,7 @@ export class IdentityIndex {
         id: derivedId(key, "group", declaration.name),
         name: declaration.name,
       });
+      yield;
     }
     const direct = new Map<string, string[]>();
     const parents = new Map<string, string[]>();
@@ -86,6 +94,7 @@ export class IdentityIndex {
       this.#byName.set(entity.name, entity);
       this.#byId.set(entity.id, entity);
       for (const alias of aliases) this.#byAlias.set(aliasKey(alias), entity);
+      yield;
     }
   }
 

@@ -8,12 +8,13 @@
 
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
+import { sliced, type Work } from "../lib/slices.ts";
 import { ApplyError, type Commit, type Declaration } from "../sdk/kind.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
 import { follow } from "./aftermath.ts";
 import { policyOf } from "../policy/compile.ts";
-import { buildGeneration, type CurrentRecord, type Generation } from "./generation.ts";
+import { building, type CurrentRecord, type Generation } from "./generation.ts";
 import type { Mounts } from "./mounts.ts";
 import { noPages, type Pages, PageStore } from "./pages.ts";
 import { dated } from "./since.ts";
@@ -31,7 +32,7 @@ export interface Edit {
 
 interface Waiting {
   /** Sees the table as the edits before it leave it. Throws to refuse. */
-  readonly draft: (table: Table) => Edit;
+  readonly draft: (table: Table) => Edit | Work<Edit>;
   readonly resolve: (generation: Generation) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -49,7 +50,6 @@ export interface LedgerOptions {
 
 const currentKey = "generation/current";
 const pagesAtOnce = 16;
-const policiesAtOnce = 200;
 const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class Ledger {
@@ -78,13 +78,13 @@ export class Ledger {
     let table = new Table();
     if (entry !== null && record.root !== "") ({ pages: this.#pages, table } = await this.#store.read(record.root));
     this.#version = entry?.version ?? "absent";
-    await this.#compile([...table]);
+    await sliced(compiling(table));
     const { tasks, mounts } = this.#options;
     tasks.advance(record.seq);
     for (const { type, args } of await tasks.settle()) {
       if (type === "drop-data" && typeof args["uuid"] === "string") mounts.forget(args["uuid"]);
     }
-    this.#activate(this.#build(record, table, []));
+    this.#activate(await this.#build(record, table, []));
   }
 
   /** What storage has after a failed write is what is live from then on. */
@@ -96,7 +96,8 @@ export class Ledger {
     void this.#options.tasks.run().catch(() => {});
   }
 
-  edit(draft: (table: Table) => Edit): Promise<Generation> {
+  /** Work is done in slices; no other edit comes in between. */
+  edit(draft: (table: Table) => Edit | Work<Edit>): Promise<Generation> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ draft, resolve, reject });
       if (!this.#busy) void this.#drain();
@@ -120,14 +121,15 @@ export class Ledger {
       const live = this.#live;
       if (live === null) throw new VaultError("sealed", "Vault is sealed");
       let table = live.table;
-      let draft: Edit & { readonly revisions: number } = { put: [], remove: [], ops: [], revisions: 0 };
+      let draft: Draft = { put: [], remove: [], ops: [], revisions: 0 };
       for (const [at, waiting] of batch.entries()) {
         try {
-          const drafted = waiting.draft(table);
+          const work = waiting.draft(table);
+          const drafted = "next" in work ? await sliced(work) : work;
           const edit = { ...drafted, put: dated(table, drafted, live.record.seq + 1) };
           // What goes and comes again goes in one step and comes in the next: what follows its end must not be skipped.
           const gone = new Set(draft.remove.map(keyOf));
-          if (edit.put.some((one) => gone.has(keyOf(one)))) {
+          if (gone.size > 0 && edit.put.some((one) => gone.has(keyOf(one)))) {
             this.#waiting.unshift(...batch.slice(at));
             break;
           }
@@ -149,11 +151,11 @@ export class Ledger {
     }
   }
 
-  async #commit(live: Generation, table: Table, draft: Edit & { readonly revisions: number }): Promise<Generation> {
+  async #commit(live: Generation, table: Table, draft: Draft): Promise<Generation> {
     const { mounts, tasks, clock, root } = this.#options;
-    await this.#compile(draft.put);
+    await sliced(compiling(draft.put));
     const { ops: stateOps, states } = mounts.prepare(draft.put);
-    const { pages, ops: pageOps } = this.#store.change(this.#pages, draft.put, draft.remove);
+    const { pages, ops: pageOps } = await sliced(this.#store.change(this.#pages, draft.put, draft.remove));
     const now = clock.now();
     const record: CurrentRecord = {
       format: 1,
@@ -164,7 +166,7 @@ export class Ledger {
       revision: live.record.revision + draft.revisions,
       at: now,
     };
-    const next = this.#build(record, table, states);
+    const next = await this.#build(record, table, states);
     const after = follow(live, next, draft.remove, draft.put, mounts, tasks);
     while (pageOps.length > pagesAtOnce) {
       await root.write(pageOps.splice(0, pagesAtOnce));
@@ -192,19 +194,9 @@ export class Ledger {
     return next;
   }
 
-  async #compile(declarations: readonly Declaration[]): Promise<void> {
-    let count = 0;
-    for (const declaration of declarations) {
-      if (declaration.kind !== "Policy") continue;
-      policyOf(declaration);
-      count += 1;
-      if (count % policiesAtOnce === 0) await breathe();
-    }
-  }
-
-  #build(record: CurrentRecord, table: Table, states: Parameters<Mounts["build"]>[1]): Generation {
+  #build(record: CurrentRecord, table: Table, states: Parameters<Mounts["build"]>[1]): Promise<Generation> {
     const { mounts, identityKey } = this.#options;
-    return buildGeneration({ record, table, mounts, states, identityKey, previous: this.#live, fail: refuse });
+    return sliced(building({ record, table, mounts, states, identityKey, previous: this.#live, fail: refuse }));
   }
 
   #activate(generation: Generation): void {
@@ -213,16 +205,29 @@ export class Ledger {
   }
 }
 
-function fold(draft: Edit & { readonly revisions: number }, edit: Edit): Edit & { readonly revisions: number } {
-  const touched = new Set([...edit.put, ...edit.remove].map((one) => `${one.kind}\n${one.mount ?? ""}\n${one.name}`));
-  const keep = (one: Declaration): boolean => !touched.has(`${one.kind}\n${one.mount ?? ""}\n${one.name}`);
+function* compiling(declarations: Iterable<Declaration>): Work<void> {
+  for (const declaration of declarations) {
+    if (declaration.kind === "Policy") policyOf(declaration);
+    yield;
+  }
+}
+
+type Draft = Edit & { readonly revisions: number };
+
+function fold(draft: Draft, edit: Edit): Draft {
   const commit = edit.commit ?? draft.commit;
-  return {
-    put: [...draft.put.filter(keep), ...edit.put],
-    remove: [...draft.remove.filter(keep), ...edit.remove],
+  const more = {
     ops: [...(draft.ops ?? []), ...(edit.ops ?? [])],
     revisions: draft.revisions + (edit.commit ? 0 : 1),
     ...(commit && { commit }),
+  };
+  if (draft.put.length + draft.remove.length === 0) return { ...more, put: edit.put, remove: edit.remove };
+  const touched = new Set([...edit.put, ...edit.remove].map(keyOf));
+  const keep = (one: Declaration): boolean => !touched.has(keyOf(one));
+  return {
+    ...more,
+    put: [...draft.put.filter(keep), ...edit.put],
+    remove: [...draft.remove.filter(keep), ...edit.remove],
   };
 }
 

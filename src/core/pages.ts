@@ -2,7 +2,8 @@
 // root page that lists them. A change writes one page and the root; old roots stay readable, so history can be asked.
 // Must hold: a page is never changed; whoever holds a root address can read that generation whole.
 
-import { createHash, createHmac, type KeyObject } from "node:crypto";
+import { createHmac, hash, type KeyObject } from "node:crypto";
+import type { Work } from "../lib/slices.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Declaration } from "../sdk/kind.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
@@ -11,7 +12,7 @@ import { keyOf, Table } from "./table.ts";
 type Page = ReadonlyMap<string, Declaration>;
 const empty: Page = new Map();
 
-const bucketOf = (key: string): string => createHash("sha256").update(key).digest("hex").slice(0, 2);
+const bucketOf = (key: string): string => hash("sha256", key).slice(0, 2);
 
 /** The pages of one generation. */
 export interface Pages {
@@ -32,7 +33,11 @@ export class PageStore {
   }
 
   /** The pages after a change, and the operations (relative to the barrier's root) that write what is new. */
-  change(before: Pages, put: readonly Declaration[], remove: readonly Declaration[]): { pages: Pages; ops: ViewOp[] } {
+  *change(
+    before: Pages,
+    put: readonly Declaration[],
+    remove: readonly Declaration[],
+  ): Work<{ pages: Pages; ops: ViewOp[] }> {
     const changed = new Map<string, Map<string, Declaration>>();
     const open = (key: string): Map<string, Declaration> => {
       const bucket = bucketOf(key);
@@ -40,8 +45,16 @@ export class PageStore {
       if (page === undefined) changed.set(bucket, (page = new Map(before.buckets.get(bucket)?.page ?? empty)));
       return page;
     };
-    for (const declaration of remove) open(keyOf(declaration)).delete(keyOf(declaration));
-    for (const declaration of put) open(keyOf(declaration)).set(keyOf(declaration), declaration);
+    for (const declaration of remove) {
+      const key = keyOf(declaration);
+      open(key).delete(key);
+      yield;
+    }
+    for (const declaration of put) {
+      const key = keyOf(declaration);
+      open(key).set(key, declaration);
+      yield;
+    }
     const buckets = new Map(before.buckets);
     const ops: ViewOp[] = [];
     for (const [bucket, page] of changed) {
@@ -53,6 +66,7 @@ export class PageStore {
       const { address, op } = this.#page({ declarations });
       ops.push(op);
       buckets.set(bucket, { address, page });
+      yield;
     }
     const list = Object.fromEntries([...buckets.keys()].sort().map((bucket) => [bucket, buckets.get(bucket)?.address]));
     const root = this.#page({ pages: list });

@@ -2,6 +2,7 @@
 // Must hold: a commit is refused whole before anything changes where the running vault cannot take it; objects that the
 // API made stay the API's unless the document says adopt.
 
+import type { Work } from "../lib/slices.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { ApplyError, type Change, type CommitSet, type Declaration, type Target } from "../sdk/kind.ts";
 import type { Problem } from "../sdk/errors.ts";
@@ -9,6 +10,7 @@ import type { Json } from "../sdk/view.ts";
 import type { Core } from "./core.ts";
 import { mountPathOf } from "./kinds.ts";
 import { mountKinds } from "./mounts.ts";
+import type { Edit } from "./ledger.ts";
 import { keyOf, type Table } from "./table.ts";
 
 const texts = new WeakMap<Declaration, string>();
@@ -43,7 +45,7 @@ function madeByApi(table: Table, declaration: Declaration): Declaration | null {
   return null;
 }
 
-function problemsOf(table: Table, set: CommitSet): Problem[] {
+function* problemsOf(table: Table, set: CommitSet): Work<Problem[]> {
   const problems: Problem[] = [];
   for (const declaration of set.declarations) {
     const made = madeByApi(table, declaration);
@@ -59,6 +61,7 @@ function problemsOf(table: Table, set: CommitSet): Problem[] {
         ),
       );
     }
+    yield;
   }
   for (const external of set.externals) {
     const [kind = "", mount = "", name = ""] = external.key.split("\n");
@@ -73,22 +76,34 @@ function problemsOf(table: Table, set: CommitSet): Problem[] {
   return problems;
 }
 
+function isNew(table: Table, declaration: Declaration): boolean {
+  const before = table.get(declaration.kind, declaration.mount, declaration.name);
+  if (before === declaration) return false;
+  if (before === null || before.source === null) return true;
+  return textOf(before) !== textOf(declaration) || JSON.stringify(before.source) !== JSON.stringify(declaration.source);
+}
+
+function* drafting(table: Table, set: CommitSet): Work<Edit> {
+  const problems = yield* problemsOf(table, set);
+  if (problems.length > 0) throw new ApplyError(problems);
+  const wanted = new Set<string>();
+  const put: Declaration[] = [];
+  for (const declaration of set.declarations) {
+    wanted.add(keyOf(declaration));
+    if (isNew(table, declaration)) put.push(declaration);
+    yield;
+  }
+  const remove: Declaration[] = [];
+  for (const declaration of table) {
+    if (declaration.source !== null && !wanted.has(keyOf(declaration))) remove.push(declaration);
+    yield;
+  }
+  return { put, remove, commit: set.commit };
+}
+
 /** Throws ApplyError or VaultError; nothing has changed then. */
 async function apply(core: Core, set: CommitSet): Promise<void> {
-  await core.ledger.edit((table) => {
-    const problems = problemsOf(table, set);
-    if (problems.length > 0) throw new ApplyError(problems);
-    const wanted = new Set(set.declarations.map(keyOf));
-    const remove = [...table].filter((declaration) => declaration.source !== null && !wanted.has(keyOf(declaration)));
-    const put = set.declarations.filter((declaration) => {
-      const before = table.get(declaration.kind, declaration.mount, declaration.name);
-      if (before === null || before.source === null) return true;
-      return (
-        textOf(before) !== textOf(declaration) || JSON.stringify(before.source) !== JSON.stringify(declaration.source)
-      );
-    });
-    return { put, remove, commit: set.commit };
-  });
+  await core.ledger.edit((table) => drafting(table, set));
 }
 
 /** `core` answers null while sealed. */

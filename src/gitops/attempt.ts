@@ -3,6 +3,7 @@
 // allowed; the end of an earlier attempt is told before anything new is done.
 
 import type { Clock } from "../lib/clock.ts";
+import { sliced, type Work } from "../lib/slices.ts";
 import type { Change, Commit, CommitSet, Declaration, Target } from "../sdk/kind.ts";
 import { entryOf, keep, type Memory, recall } from "./record.ts";
 import type { Held, Verdict } from "./status.ts";
@@ -12,12 +13,12 @@ import type { Shelf, Workshop } from "./workshop.ts";
 export interface Tools {
   readonly target: Target;
   readonly workshop: Workshop;
-  readonly plan: (before: readonly Declaration[], after: readonly Declaration[]) => readonly Change[];
-  readonly holds: (
+  readonly planning: (before: readonly Declaration[], after: readonly Declaration[]) => Work<readonly Change[]>;
+  readonly holding: (
     before: readonly Declaration[],
     after: readonly Declaration[],
     limits: { readonly maxDeletions: number },
-  ) => readonly string[];
+  ) => Work<readonly string[]>;
   readonly settings: { readonly maxDeletions: number };
   readonly clock: Clock;
 }
@@ -94,16 +95,16 @@ async function compile(attempt: Attempt): Promise<Verdict | null> {
     const message = `${count} ${count === 1 ? "problem" : "problems"}; nothing was changed. Mend the documents and push again`;
     return judge(tools.clock, "invalid", head, { message, problems: parcel.problems });
   }
-  const declarations = shelf.put(parcel);
+  const declarations = await sliced(shelf.put(parcel));
   attempt.set = { commit: head, declarations, externals: parcel.externals };
-  attempt.changes = tools.plan(current?.declarations ?? [], declarations);
+  attempt.changes = await sliced(tools.planning(current?.declarations ?? [], declarations));
   return null;
 }
 
 async function hold(attempt: Attempt): Promise<Verdict | null> {
   const { tools, current, set } = attempt;
   const { maxDeletions } = tools.settings;
-  const reasons = tools.holds(current?.declarations ?? [], set?.declarations ?? [], { maxDeletions });
+  const reasons = await sliced(tools.holding(current?.declarations ?? [], set?.declarations ?? [], { maxDeletions }));
   return reasons.length === 0 ? null : unless(attempt, { for: "deletions", reasons });
 }
 

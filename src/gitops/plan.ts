@@ -4,6 +4,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { compareUtf8 } from "../lib/bytes.ts";
+import { sorting, whole, type Work } from "../lib/slices.ts";
 import { type Change, type Declaration, declarationKey } from "../sdk/kind.ts";
 import { label, type Path, quote } from "./faults.ts";
 import { clean } from "./mask.ts";
@@ -21,8 +22,17 @@ const keyOf = ({ kind, mount, name }: Declaration): string => declarationKey(kin
 const body = ({ metadata, spec, secrets }: Declaration) => ({ metadata, spec, secrets });
 const same = (a: Declaration, b: Declaration): boolean => a === b || isDeepStrictEqual(body(a), body(b));
 
-function pairs(before: readonly Declaration[], after: readonly Declaration[]): readonly Pair[] {
-  const old = new Map(before.map((each) => [keyOf(each), each]));
+function* keyed(declarations: readonly Declaration[]): Work<Map<string, Declaration>> {
+  const found = new Map<string, Declaration>();
+  for (const each of declarations) {
+    found.set(keyOf(each), each);
+    yield;
+  }
+  return found;
+}
+
+function* pairs(before: readonly Declaration[], after: readonly Declaration[]): Work<readonly Pair[]> {
+  const old = yield* keyed(before);
   const found: Pair[] = [];
   for (const next of after) {
     const key = keyOf(next);
@@ -30,40 +40,52 @@ function pairs(before: readonly Declaration[], after: readonly Declaration[]): r
     old.delete(key);
     if (last === undefined) found.push({ key, action: "create", before: null, after: next });
     else if (!same(last, next)) found.push({ key, action: "update", before: last, after: next });
+    yield;
   }
   for (const [key, last] of old) found.push({ key, action: "delete", before: last, after: null });
-  return found.sort((a, b) => compareUtf8(a.key, b.key));
+  return yield* sorting(found, (a, b) => compareUtf8(a.key, b.key));
 }
 
 /** What differs, by declaration key. */
-export const plan = (before: readonly Declaration[], after: readonly Declaration[]): Change[] =>
-  pairs(before, after).map(({ action, before: last, after: next }) => {
+export function* planning(before: readonly Declaration[], after: readonly Declaration[]): Work<Change[]> {
+  const found = yield* pairs(before, after);
+  return found.map(({ action, before: last, after: next }) => {
     const { kind, mount, name, source } = (next ?? last) as Declaration;
     return { action, kind, mount, name, source };
   });
+}
+
+export const plan = (before: readonly Declaration[], after: readonly Declaration[]): Change[] =>
+  whole(planning(before, after));
 
 const named = ({ kind, mount, name }: Declaration): string =>
   `${kind} ${word(name)}${mount === null ? "" : ` (${word(mount)})`}`;
 
 /** Why a commit is held until somebody allows it; none where it may go on. */
-export function holds(
+export function* holding(
   before: readonly Declaration[],
   after: readonly Declaration[],
   options: { readonly maxDeletions: number },
-): string[] {
-  const next = new Map(after.map((each) => [keyOf(each), each]));
-  const gone = before.filter((each) => !next.has(keyOf(each)));
-  const guarded = before.filter(({ metadata }) => metadata.protect === true);
-  const reasons = guarded.flatMap((each) => {
+): Work<string[]> {
+  const next = yield* keyed(after);
+  const reasons: string[] = [];
+  let gone = 0;
+  for (const each of before) {
     const now = next.get(keyOf(each));
-    if (now === undefined) return [`${named(each)} is protected, and this commit removes it`];
-    return now.metadata.protect === true ? [] : [`${named(each)} is protected, and this commit drops \`protect\``];
-  });
-  if (gone.length > options.maxDeletions) {
-    reasons.push(`${gone.length} documents are removed; more than ${options.maxDeletions} at once wait for a word`);
+    if (now === undefined) gone += 1;
+    if (each.metadata.protect === true && now?.metadata.protect !== true) {
+      const what = now === undefined ? "removes it" : "drops `protect`";
+      reasons.push(`${named(each)} is protected, and this commit ${what}`);
+    }
+    yield;
+  }
+  if (gone > options.maxDeletions) {
+    reasons.push(`${gone} documents are removed; more than ${options.maxDeletions} at once wait for a word`);
   }
   return reasons;
 }
+
+export const holds = (...given: Parameters<typeof holding>): string[] => whole(holding(...given));
 
 /** A value on one line: words as they are, everything else quoted. */
 function word(value: unknown): string {
@@ -143,7 +165,7 @@ const isEmpty = (value: unknown): boolean =>
 
 /** The plan for people: each document with its fields, then a count. Ends in a line end. */
 export function render(before: readonly Declaration[], after: readonly Declaration[]): string {
-  const found = pairs(before, after);
+  const found = whole(pairs(before, after));
   if (found.length === 0) return "No changes.\n";
   const count = (action: Change["action"]): number => found.filter((pair) => pair.action === action).length;
   const total = `${found.length} ${found.length === 1 ? "change" : "changes"}: ${count("create")} to create, ${count("update")} to update, ${count("delete")} to delete`;

@@ -4,12 +4,12 @@
 
 import { extname } from "node:path";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import type { Kind } from "../sdk/kind.ts";
+import type { Declaration, Kind } from "../sdk/kind.ts";
 import type { compile as ownCompile } from "./compile.ts";
 import { explain, SourceError } from "./explain.ts";
 import type { Settings } from "./settings.ts";
 import { Source } from "./source.ts";
-import { type Compile, createWorkshop, type Workshop } from "./workshop.ts";
+import { type Compile, createWorkshop, type Parcel, type Workshop } from "./workshop.ts";
 
 export interface WorkshopOptions {
   readonly settings: Settings;
@@ -23,9 +23,12 @@ export interface WorkshopOptions {
 
 interface Question {
   readonly id: number;
-  readonly call: keyof Workshop;
+  readonly call: keyof Workshop | "more";
   readonly args: readonly unknown[];
 }
+
+/** Of a parcel, at once: the rest is asked for bit by bit, so that the serving thread never has much to unpack. */
+const lot = 100;
 
 type Answer =
   | { readonly id: number; readonly value: unknown }
@@ -50,8 +53,23 @@ async function serve(data: Data): Promise<void> {
   };
   const source = new Source(data.settings, data.folder);
   const workshop = createWorkshop(source, compile, kinds, data.settings);
+  let rest: readonly Declaration[] = [];
+  const more = (): Promise<readonly Declaration[]> => {
+    const next = rest.slice(0, lot);
+    rest = rest.slice(lot);
+    return Promise.resolve(next);
+  };
+  const calls = {
+    ...workshop,
+    compile: async (...args: Parameters<Workshop["compile"]>): Promise<Parcel> => {
+      const parcel = await workshop.compile(...args);
+      rest = parcel.changed;
+      return { ...parcel, changed: await more() };
+    },
+    more,
+  };
   parentPort?.on("message", (question: Question) => {
-    const run = workshop[question.call] as (...args: readonly unknown[]) => Promise<unknown>;
+    const run = calls[question.call] as (...args: readonly unknown[]) => Promise<unknown>;
     run(...question.args).then(
       (value) => post(parentPort, { id: question.id, value }),
       (error: unknown) => {
@@ -111,7 +129,7 @@ class Thread {
     this.#worker.on("exit", (code) => this.#die(`the thread ended with code ${code}`));
   }
 
-  async ask(call: keyof Workshop, args: readonly unknown[]): Promise<unknown> {
+  async ask(call: Question["call"], args: readonly unknown[]): Promise<unknown> {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     this.#counter += 1;
     this.#waiting.set(this.#counter, { resolve, reject });
@@ -140,14 +158,25 @@ class Thread {
 /** A workshop whose work runs in a thread, started with the first question. */
 export function openWorkshop(options: WorkshopOptions): Workshop {
   let thread: Thread | null = null;
-  const ask = (call: keyof Workshop, args: readonly unknown[]): Promise<unknown> => {
+  const open = (): Thread => {
     if (thread === null || !thread.alive) thread = new Thread(options);
-    return thread.ask(call, args);
+    return thread;
   };
+  const ask = (call: keyof Workshop, args: readonly unknown[]): Promise<unknown> => open().ask(call, args);
   return {
     fetch: () => ask("fetch", []) as ReturnType<Workshop["fetch"]>,
     descends: (commit, ancestor) => ask("descends", [commit, ancestor]) as ReturnType<Workshop["descends"]>,
-    compile: (commit, have) => ask("compile", [commit, have]) as ReturnType<Workshop["compile"]>,
+    compile: async (commit, have) => {
+      const asked = open();
+      const parcel = (await asked.ask("compile", [commit, have])) as Parcel;
+      const changed = [...parcel.changed];
+      for (let got = changed.length; got === lot;) {
+        const next = (await asked.ask("more", [])) as readonly Declaration[];
+        got = next.length;
+        for (const each of next) changed.push(each);
+      }
+      return { ...parcel, changed };
+    },
     close: async () => {
       const last = thread;
       thread = null;

@@ -3,6 +3,7 @@
 // Must hold: a file is read and sent on only when it changed; what has a problem yields no declarations at all.
 
 import { posix } from "node:path";
+import type { Work } from "../lib/slices.ts";
 import type { Problem } from "../sdk/errors.ts";
 import { type Commit, type CommitSet, type Declaration, declarationKey, type Kind } from "../sdk/kind.ts";
 import { mayRefer, type Settings } from "./settings.ts";
@@ -148,11 +149,16 @@ export class Shelf {
   }
 
   /** The whole set, in the order of keys that came first. Unchanged declarations stay the same objects. */
-  put(parcel: Parcel): readonly Declaration[] {
+  *put(parcel: Parcel): Work<readonly Declaration[]> {
     if (parcel.base !== null && parcel.base !== this.#serial) throw new Error("a parcel was lost");
     const next = parcel.base === null ? new Map<string, Declaration>() : this.#declarations;
+    // What is left half done is not built on: the next set comes whole.
+    this.#serial = null;
     for (const key of parcel.removed) next.delete(key);
-    for (const declaration of parcel.changed) next.set(keyOf(declaration), frozen(declaration));
+    for (const declaration of parcel.changed) {
+      next.set(keyOf(declaration), frozen(declaration));
+      yield;
+    }
     this.#declarations = next;
     this.#serial = parcel.serial;
     return [...next.values()];

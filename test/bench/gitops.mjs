@@ -1,6 +1,6 @@
 // `node test/bench/gitops.mjs [count…]`: the built server and a bare repository of 1,000 and 10,000 documents: from a signed
 // delivery to the moment at which a client sees the change, what the server's memory becomes, and what reads by another
-// client feel of it. Needs dist/ (npm run build).
+// client feel of it. Needs dist/ (npm run build). WRIT_BENCH_PROFILE names a folder for CPU profiles of the server.
 // Must hold: figures are printed, and only wrong results fail: a read that is refused, a commit that does not come.
 
 import { fork, spawn, spawnSync } from "node:child_process";
@@ -219,7 +219,7 @@ async function round(count, { reads, files }) {
     other.end();
     result.reads = [quantile(before, 0.999), quantile(during, 0.999), Math.max(...during), during.length];
   } else result.live = await live(server, head, "secret/data/bench");
-  result.change = await changes(server, 7);
+  result.change = await changes(server, 5);
   result.peak = await mebibytes(server.child.pid, "VmHWM");
   const { document_count: documents, in_sync: synced } = (
     await server.call("GET", "sys/gitops/status?documents=false", { token: server.token })

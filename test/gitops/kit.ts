@@ -136,7 +136,8 @@ export const lines: Compile = (files) => {
 const keyed = (list: readonly Declaration[]): Map<string, Declaration> =>
   new Map(list.map((item) => [declarationKey(item.kind, item.mount, item.name), item]));
 
-export const plan: ReconcilerOptions["plan"] = (before, after) => {
+// oxlint-disable-next-line require-yield -- few documents: nobody waits
+export const planning: ReconcilerOptions["planning"] = function* (before, after) {
   const [old, next] = [keyed(before), keyed(after)];
   const change = (action: Change["action"], { kind, mount, name, source }: Declaration): Change => ({
     action,
@@ -155,7 +156,8 @@ export const plan: ReconcilerOptions["plan"] = (before, after) => {
   ];
 };
 
-export const holds: ReconcilerOptions["holds"] = (before, after, { maxDeletions }) => {
+// oxlint-disable-next-line require-yield -- few documents: nobody waits
+export const holding: ReconcilerOptions["holding"] = function* (before, after, { maxDeletions }) {
   const next = keyed(after);
   const gone = [...keyed(before)].filter(([key]) => !next.has(key)).map(([, item]) => item);
   return [
@@ -263,8 +265,8 @@ export async function bench(
   const reconciler = new Reconciler({
     target,
     workshop,
-    plan,
-    holds,
+    planning,
+    holding,
     settings,
     clock: timer.clock,
     timer,

@@ -7,7 +7,7 @@ import { systemTimer } from "../../src/lib/flight.ts";
 import { silent } from "../../src/lib/log.ts";
 import { Reconciler } from "../../src/gitops/reconciler.ts";
 import { openWorkshop } from "../../src/gitops/worker.ts";
-import { FakeTarget, holds, plan, scratch, settingsOf, sweep, Upstream } from "./kit.ts";
+import { FakeTarget, holding, planning, scratch, settingsOf, sweep, Upstream } from "./kit.ts";
 
 afterAll(sweep);
 const program = new URL("./program.ts", import.meta.url);
@@ -28,8 +28,8 @@ async function threaded(upstream: { readonly dir: string }, compilerModule?: URL
   const options = {
     target,
     workshop,
-    plan,
-    holds,
+    planning,
+    holding,
     settings,
     clock: systemClock,
     timer: systemTimer,
