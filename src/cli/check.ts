@@ -72,5 +72,5 @@ function coverageText({ declarations, offline, problemAt }: Compilation, prefix:
   });
   const more = undecided.length > shownRules ? `and ${undecided.length - shownRules} more rules\n` : "";
   const decided = rules - undecided.length;
-  return `policy tests: ${documents}, all of ${questions} questions as expected; ${decided} of ${rules} rules decided one\n${lines.join("")}${more}`;
+  return `policy tests: ${documents}, ${questions} questions, all as expected; ${decided} of ${rules} rules decide one or more\n${lines.join("")}${more}`;
 }

@@ -133,6 +133,45 @@ test("what a login says of itself is the login's, and no token below it can say 
   expect(entriesOf(h).at(-1)?.["facts"]).toEqual({ "auth.metadata.username": null });
 });
 
+test("a batch token is one, a role says who it is, and a token role is no login", async () => {
+  const role = { "==": [{ var: "auth.metadata.role_name" }, "payer"] };
+  const h = await prepared(
+    policy("payer-only", [
+      rule("secret/data/db", ["read"], { when: { and: [role, { "==": [{ var: "auth.type" }, "approle"] }] } }),
+      rule("secret/data/other", ["read"], { when: { "==": [{ var: "token.type" }, "batch"] } }),
+      rule("auth/token/create/child", ["update"]),
+    ]),
+  );
+  await h.ask("update", "sys/auth/machines", { type: "approle" });
+  await h.ask("update", "auth/token/roles/child", { allowed_policies: ["payer-only"], token_type: "service" });
+  await h.ask("update", "auth/token/roles/stray", { allowed_policies: ["payer-only"], orphan: true });
+  const login = async (name: string, type: string, metadata: object): Promise<string> => {
+    const at = `auth/machines/role/${name}`;
+    await h.ask("update", at, { token_policies: ["payer-only"], token_type: type });
+    const { role_id } = (await h.ask("read", `${at}/role-id`)).data ?? {};
+    const made = await h.ask("update", `${at}/secret-id`, { metadata: JSON.stringify(metadata) });
+    const data = { role_id, secret_id: made.data?.["secret_id"] };
+    return (await h.ask("update", "auth/machines/login", data, null)).auth?.client_token ?? "";
+  };
+  const payer = await login("payer", "batch", {});
+  const other = await login("other", "service", { role_name: "payer" });
+  await ask(h, { token: payer }, "read", "secret/data/db");
+  expect(entriesOf(h).at(-1)?.["facts"]).toEqual({ "auth.metadata.role_name": "payer", "auth.type": "approle" });
+  expect(await refusal(ask(h, { token: payer }, "read", "secret/data/other"))).toMatch(/^not_found/);
+  expect(await refusal(ask(h, { token: other }, "read", "secret/data/other"))).toMatch(/^denied/);
+  expect(await refusal(ask(h, { token: other }, "read", "secret/data/db"))).toMatch(/^denied/);
+  expect(entriesOf(h).at(-1)?.["facts"]).toEqual({ "auth.metadata.role_name": "other" });
+  const child = await h.ask("update", "auth/token/create/child", { meta: { role_name: "payer" } }, other);
+  expect(await refusal(ask(h, { token: child.auth?.client_token ?? "" }, "read", "secret/data/db"))).toMatch(/^denied/);
+  expect(entriesOf(h).at(-1)?.["facts"]).toEqual({ "auth.metadata.role_name": "other" });
+  const stray = await h.ask("update", "auth/token/create/stray", {
+    meta: { role_name: "payer" },
+    policies: ["payer-only"],
+  });
+  expect(await refusal(ask(h, { token: stray.auth?.client_token ?? "" }, "read", "secret/data/db"))).toMatch(/^denied/);
+  expect(entriesOf(h).at(-1)?.["facts"]).toEqual({ "auth.metadata.role_name": null });
+});
+
 test("capabilities are what holds now: from here for one's own token, from nowhere for another's", async () => {
   const reads = { in: [{ var: "request.operation" }, ["read", "list"]] };
   const young = { "<": [{ var: "token.age" }, 60] };

@@ -138,6 +138,26 @@ describe("a policy test", () => {
     ).toEqual([]);
   });
 
+  test("asks for a role, whose login says what the test gives", () => {
+    const role = `apiVersion: writ/v1
+kind: AuthMethod
+metadata: { name: machines }
+spec: { type: approle, path: robots }
+---
+apiVersion: writ/v1
+kind: AppRole
+metadata: { name: payer }
+spec: { mount: robots, token_policies: [pay], token_no_default_policy: true }`;
+    const rules = "    - { path: a, capabilities: [read], when: { ==: [{ var: auth.metadata.role_name }, payer] } }";
+    const spec = (facts: string, path: string): string =>
+      policyTest(`  principals: [{ name: payer, login: { mount: robots, name: payer }, facts: { ${facts} } }]
+  tests: [{ operations: [read], paths: [${path}], expect: allow }]`);
+    const ask = (facts: string, path = "a"): string[] => problemsOf(role, policy(rules, "", "pay"), spec(facts, path));
+    expect(ask("auth.metadata.role_name: payer")).toEqual([]);
+    expect(ask("auth.type: approle")[0]).toContain("auth.metadata.role_name is missing");
+    expect(ask("auth.type: approle", "auth/token/lookup-self")[0]).toContain("no rule of its policies (pay) matches");
+  });
+
   test("says what decided otherwise", () => {
     expect(
       answers(`  principals:
@@ -284,7 +304,7 @@ test("writ check runs them and names the rules that none decides", async () => {
     expect(await check(folder, io, kinds)).toBe(0);
     expect(said.join("").replaceAll(`${folder}/`, "").split("\n")).toEqual([
       "11 documents: 1 AuthMethod, 2 Entity, 2 Group, 4 Policy, 1 PolicyTest, 1 UserpassUser; no problems",
-      "policy tests: 1, all of 1 questions as expected; 1 of 6 rules decided one",
+      "policy tests: 1, 1 questions, all as expected; 1 of 6 rules decide one or more",
       "all.yaml:43:15: no test decides by this rule of direct: direct/{{identity.entity.name}}/*",
       "all.yaml:51:15: no test decides by this rule of own: own",
       "all.yaml:60:15: no test decides by this rule of inner: inner/shut",
