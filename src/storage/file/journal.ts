@@ -165,8 +165,8 @@ export class Segment {
   readonly first: number;
   /** That its records name. */
   readonly keys = new Set<string>();
+  readonly size: number;
   readonly #fd: number;
-  readonly #size: number;
   #next: number;
   #end: number;
 
@@ -176,7 +176,7 @@ export class Segment {
     this.#next = scan.next;
     this.#end = scan.end;
     this.#fd = openSync(path, "r+");
-    this.#size = statSync(path).size;
+    this.size = statSync(path).size;
   }
 
   static open(folder: string, first: number, scan: Scan): Segment {
@@ -203,7 +203,7 @@ export class Segment {
   }
 
   fits(size: number): boolean {
-    return this.#end + size <= this.#size;
+    return this.#end + size <= this.size;
   }
 
   /** Durable when it returns. Throws StoreLost where a sync failed; after any other error nothing was written. */

@@ -20,7 +20,8 @@ interface Pending {
   readonly segment: Segment;
 }
 
-/** Files of the journal that wait to be spread before writes have to wait too. */
+/** How many times the usual size files of the journal may have together before writes wait until some are spread. What is in
+ *  them is in memory. */
 export const mostWaiting = 32;
 /** Bytes in one record, if there is more than one write in it. */
 const largestBatch = 16 * 1024 * 1024;
@@ -173,7 +174,7 @@ export class FileStore implements ThreadStore {
 
   /** Goes on in a new file of the journal; the old one is spread. */
   #turn(size: number): void {
-    if (this.#full.length >= mostWaiting && this.#stuck !== null) {
+    if (this.#crowded && this.#stuck !== null) {
       throw new NotWritten(`nothing was written: entries cannot be put into files (${this.#stuck})`);
     }
     const before = this.#current;
@@ -192,7 +193,11 @@ export class FileStore implements ThreadStore {
 
   /** Writes wait while too much is to be spread; they do not where nothing is being spread. */
   get pressed(): boolean {
-    return this.#full.length >= mostWaiting && this.#stuck === null && this.#lost === null;
+    return this.#crowded && this.#stuck === null && this.#lost === null;
+  }
+
+  get #crowded(): boolean {
+    return this.#full.reduce((bytes, { size }) => bytes + size, 0) >= mostWaiting * this.#usual;
   }
 
   /** What the spreading thread says. */
