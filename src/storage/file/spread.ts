@@ -1,6 +1,7 @@
 // Puts what a file of the journal says into files of entries, and lets the journal's file go.
-// Must hold: an entry's file is written beside its place, synced, and then renamed, so that none is ever half written; the
-// journal's file goes only after every file and every folder that was changed is synced.
+// Must hold: the journal's file goes only after every file and every folder that was changed is synced. Until then nobody
+// reads these files, here or after a restart: what they are to say is in the journal and in memory. So they are written in
+// place, and a half one harms nobody.
 
 import {
   chmodSync,
@@ -9,7 +10,6 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  renameSync,
   rmdirSync,
   unlinkSync,
   writeSync,
@@ -22,21 +22,22 @@ import { journalPath, retire, scanJournal, synced, usualSize } from "./journal.t
 import { entryPath } from "./names.ts";
 
 export const entriesFolder = (folder: string): string => join(folder, "entries");
-export const draftsFolder = (folder: string): string => join(folder, "drafts");
 
 export class Spreader {
   readonly #folder: string;
   readonly #root: string;
-  readonly #draft: string;
   readonly #usual: number;
+  /** Whether the umask takes from the owner. */
+  readonly #masked = (process.umask() & 0o700) !== 0;
   /** Folders whose names changed. */
   readonly #changed = new Set<string>();
+  /** Folders that are there. */
+  readonly #there = new Set<string>();
 
   constructor(folder: string, usual = usualSize) {
     this.#folder = folder;
-    this.#usual = usual;
     this.#root = entriesFolder(folder);
-    this.#draft = join(draftsFolder(folder), "entry");
+    this.#usual = usual;
   }
 
   /** May be done again after it threw, unless that was StoreLost. */
@@ -51,41 +52,36 @@ export class Spreader {
     }
     for (const folder of this.#changed) synced(() => syncFolder(folder));
     this.#changed.clear();
+    this.#there.clear();
     retire(this.#folder, first, this.#usual);
   }
 
   #put(key: string, stored: Stored): void {
     const bytes = composeEntry(key, stored);
-    const fd = openSync(this.#draft, "w", 0o600);
+    const path = join(this.#root, entryPath(key));
+    this.#makeFolder(dirname(path));
+    this.#changed.add(dirname(path));
+    const fd = openSync(path, "w", 0o600);
     try {
-      fchmodSync(fd, 0o600);
+      if (this.#masked) fchmodSync(fd, 0o600);
       for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done);
       synced(() => fsyncSync(fd));
     } finally {
       closeSync(fd);
     }
-    const path = join(this.#root, entryPath(key));
-    try {
-      renameSync(this.#draft, path);
-    } catch (error) {
-      if (codeOf(error) !== "ENOENT") throw error;
-      this.#makeFolder(dirname(path));
-      renameSync(this.#draft, path);
-    }
-    this.#changed.add(dirname(path));
   }
 
-  #makeFolder(path: string): void {
+  #makeFolder(folder: string): void {
+    if (this.#there.has(folder) || folder === this.#root) return;
+    this.#makeFolder(dirname(folder));
     try {
-      mkdirSync(path, { mode: 0o700 });
+      mkdirSync(folder, { mode: 0o700 });
+      if (this.#masked) chmodSync(folder, 0o700);
+      this.#changed.add(dirname(folder));
     } catch (error) {
-      if (codeOf(error) === "EEXIST") return;
-      if (codeOf(error) !== "ENOENT") throw error;
-      this.#makeFolder(dirname(path));
-      mkdirSync(path, { mode: 0o700 });
+      if (codeOf(error) !== "EEXIST") throw error;
     }
-    chmodSync(path, 0o700);
-    this.#changed.add(dirname(path));
+    this.#there.add(folder);
   }
 
   #remove(key: string): void {
@@ -106,6 +102,7 @@ export class Spreader {
         return;
       }
       this.#changed.delete(folder);
+      this.#there.delete(folder);
     }
     this.#changed.add(this.#root);
   }

@@ -1,7 +1,17 @@
 // The file store beside its threads: journal, spreading and files in one process, small files of the journal so that all of
 // it happens often, and system calls that fail or are the last ones that the process made.
 
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import type * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +22,7 @@ import { NotWritten, StoreLost } from "../../sdk/thread/store.ts";
 import { Damaged } from "./entry.ts";
 import { journals, journalPath } from "./journal.ts";
 import { entryPath } from "./names.ts";
-import { draftsFolder, entriesFolder, Spreader } from "./spread.ts";
+import { entriesFolder, Spreader } from "./spread.ts";
 import { FileStore, mostWaiting } from "./store.ts";
 
 /** Asked before each system call that changes something; may throw in its place. */
@@ -68,7 +78,7 @@ interface Opened {
 }
 
 function open(folder = mkdtempSync(join(parent, "store-"))): Opened {
-  for (const each of [draftsFolder(folder), entriesFolder(folder)]) mkdirSync(each, { recursive: true });
+  mkdirSync(entriesFolder(folder), { recursive: true });
   const waiting: number[] = [];
   const store = new FileStore(folder, lock, (first) => void waiting.push(first), small);
   const spreader = new Spreader(folder, small);
@@ -146,9 +156,25 @@ describe("a store of files", () => {
     const files = readdirSync(join(entriesFolder(at.folder), "+k"));
     expect(files.every((name) => /^=[0-7]$/.test(name)) && files.length).toBe(8);
     const left = readdirSync(at.folder).sort();
-    expect(left).toEqual(["drafts", "entries", expect.stringMatching(/^journal-\d{16}$/), "journal-spare"]);
+    expect(left).toEqual(["entries", expect.stringMatching(/^journal-\d{16}$/), "journal-spare"]);
     at.store.close();
   });
+});
+
+test.each([0o000, 0o022, 0o277])("files and folders are for the owner alone under umask %o", (umask) => {
+  const mask = process.umask(umask);
+  try {
+    const at = open();
+    for (let version = 1; version <= 20; version++) at.store.commit([[put(`k/${version % 8}/x`, version, 300)]]);
+    while (at.waiting.length > 0) at.spread();
+    for (const name of readdirSync(at.folder, { recursive: true, encoding: "utf8" })) {
+      const stat = statSync(join(at.folder, name));
+      if (name !== "entries") expect(stat.mode & 0o777, name).toBe(stat.isDirectory() ? 0o700 : 0o600);
+    }
+    at.store.close();
+  } finally {
+    process.umask(mask);
+  }
 });
 
 describe("a journal", () => {

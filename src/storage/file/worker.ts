@@ -1,25 +1,21 @@
 // The thread that owns the folder, and starts the one that spreads.
 
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync } from "node:fs";
 import { extname } from "node:path";
 import { Worker, workerData } from "node:worker_threads";
 import { syncFolder } from "../../sdk/folder.ts";
 import { serve } from "../../sdk/thread/serve.ts";
 import type { Opening } from "./index.ts";
 import { type Lock, takeLock } from "./lock.ts";
-import { draftsFolder, entriesFolder } from "./spread.ts";
+import { entriesFolder } from "./spread.ts";
 import type { Report } from "./spreader.ts";
 import { FileStore } from "./store.ts";
 
 const { folder, lockFile, pidFile } = workerData as Opening;
 
 function open(lock: Lock): FileStore {
-  // What a crash left half written.
-  rmSync(draftsFolder(folder), { recursive: true, force: true });
-  for (const each of [draftsFolder(folder), entriesFolder(folder)]) {
-    mkdirSync(each, { recursive: true });
-    chmodSync(each, 0o700);
-  }
+  mkdirSync(entriesFolder(folder), { recursive: true });
+  chmodSync(entriesFolder(folder), 0o700);
   syncFolder(folder);
   const here = new URL(import.meta.url);
   const spreader = new Worker(new URL(`spreader${extname(here.pathname)}`, here), {
