@@ -174,7 +174,10 @@ export async function openThread(type: string, url: URL, data: unknown, log: Log
     worker.once("error", reject);
   });
   worker.removeAllListeners("error");
-  if (greeting.ready) return new ThreadStorage(type, worker, log);
+  if (greeting.ready) {
+    for (const note of greeting.notes) log.warn("storage", { note });
+    return new ThreadStorage(type, worker, log);
+  }
   await worker.terminate();
   throw new VaultError(greeting.held ? "conflict" : "storage", `storage: ${greeting.text}`);
 }

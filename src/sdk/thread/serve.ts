@@ -144,6 +144,6 @@ export function serve(pidFile: string, open: () => ThreadStore): void {
     port.postMessage({ ready: false, held, text } satisfies Greeting);
     return;
   }
-  port.postMessage({ ready: true } satisfies Greeting);
+  port.postMessage({ ready: true, notes: store.notes ?? [] } satisfies Greeting);
   new Service(store, port).start();
 }

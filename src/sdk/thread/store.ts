@@ -16,6 +16,8 @@ export interface ThreadStore {
   /** The next epoch, on the medium. */
   lead(): number;
   close(): void;
+  /** What the operator should know of how it was found. */
+  readonly notes?: readonly string[];
   /** Where writes must wait at times: whether now is one, and who is to be told of the end of it. */
   readonly pressed?: boolean;
   onRelief?: () => void;

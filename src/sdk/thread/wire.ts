@@ -19,7 +19,7 @@ export interface Frame {
 
 /** What the thread says first. */
 export type Greeting =
-  | { readonly ready: true }
+  | { readonly ready: true; readonly notes: readonly string[] }
   | { readonly ready: false; readonly held: boolean; readonly text: string };
 
 /** Reads a frame from its beginning. */

@@ -39,6 +39,7 @@ export class FileStore implements ThreadStore {
   /** Why spreading does not go on; null where it does. */
   #stuck: string | null = null;
   #lost: StoreLost | null = null;
+  readonly notes: string[] = [];
   onRelief: () => void = () => {};
   onClose: () => void = () => {};
 
@@ -66,6 +67,8 @@ export class FileStore implements ThreadStore {
       throw new Damaged(`the journal lacks records from ${before.next} on: restore the folder from a backup`);
     }
     const scan = scanJournal(journalPath(this.#folder, first), first);
+    if (scan.torn)
+      this.notes.push(`record ${scan.next} of the journal was not whole and never answered: it is cut off`);
     const segment = Segment.open(this.#folder, first, scan);
     for (const { ops } of scan.records) this.#keep(segment, ops);
     this.#full.push(segment);
