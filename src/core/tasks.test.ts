@@ -81,4 +81,22 @@ describe("tasks", () => {
     await tasks.run();
     expect(done).toEqual(["first", "second"]);
   });
+
+  it("runs a generation's tasks once that is current, and drops those of one that never was", async () => {
+    const done: unknown[] = [];
+    const { tasks, add, entries } = queue({ note: async (args) => void done.push(args["n"]) });
+    add(tasks.put("note", "a", { n: "free" }));
+    add(tasks.put("note", "b", { n: "five" }, 5));
+    add(tasks.put("note", "c", { n: "six" }, 6));
+    await tasks.run();
+    expect(done).toEqual(["free"]);
+    tasks.advance(5);
+    await tasks.run();
+    expect(done).toEqual(["free", "five"]);
+    expect(await tasks.settle()).toEqual([]);
+    expect(entries.size).toBe(0);
+    tasks.advance(6);
+    await tasks.run();
+    expect(done).toEqual(["free", "five"]);
+  });
 });
