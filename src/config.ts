@@ -56,6 +56,8 @@ export interface Config<G extends Fields = Fields> {
   readonly maxLeaseTtl: number;
   /** Whether sys/init answers to other machines. */
   readonly allowRemoteInit: boolean;
+  /** Of "rekey" and "generate-root". */
+  readonly allowUnauthenticated: readonly string[];
   readonly clusterName: string;
 }
 
@@ -72,6 +74,10 @@ const general = {
   default_lease_ttl: field.duration("How long tokens and leases last where nothing else says", { default: days32 }),
   max_lease_ttl: field.duration("The longest that tokens and leases last", { default: days32 }),
   allow_remote_init: field.bool("Lets other machines initialise the vault", { default: false }),
+  allow_unauthenticated: field.strings("What callers without a token may do, if they have enough shares", {
+    default: [],
+    enum: ["rekey", "generate-root"],
+  }),
   cluster_name: field.string("A name for this vault, shown by sys/health", {
     default: "writ",
     pattern: "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
@@ -305,6 +311,7 @@ function build<G extends Fields>(input: Input, tables: Tables<G>, folder: string
     defaultLeaseTtl: values.default_lease_ttl,
     maxLeaseTtl: values.max_lease_ttl,
     allowRemoteInit: values.allow_remote_init,
+    allowUnauthenticated: values.allow_unauthenticated,
     clusterName: values.cluster_name,
   };
   return { config, listeners };

@@ -14,13 +14,14 @@ import type { MountPlugin } from "./sdk/mount.ts";
 import { kindOf } from "./sdk/resourceKind.ts";
 import type { SealPlugin } from "./sdk/seal.ts";
 import type { StoragePlugin } from "./sdk/storage.ts";
+import { plugin as recipients } from "./seals/recipients/index.ts";
 import { plugin as shamir } from "./seals/shamir/index.ts";
 import { plugin as file } from "./storage/file/index.ts";
 import { plugin as memory } from "./storage/memory/index.ts";
 import { plugin as sqlite } from "./storage/sqlite/index.ts";
 
 export const storages: readonly StoragePlugin[] = [sqlite, file, memory];
-export const seals: readonly SealPlugin[] = [shamir];
+export const seals: readonly SealPlugin[] = [shamir, recipients];
 export const audits: readonly AuditPlugin[] = [fileAudit, gitAudit];
 export const mounts: readonly MountPlugin[] = [kv, approle, userpass];
 

@@ -103,6 +103,7 @@ async function openVault(
     maxLeaseTtl: config.maxLeaseTtl,
     auditDeadline,
     clusterName: config.clusterName,
+    allowUnauthenticated: config.allowUnauthenticated,
     version,
     onUnsealed: () => sync()?.reconciler.resume(),
   });
@@ -135,6 +136,7 @@ export async function startServer(config: Config, options: { readonly log: Logge
   try {
     sync = await openSync(config, opened, log);
     vault = await openVault(config, storage, () => sync, log);
+    await vault.unsealAlone();
     const app = createApp({
       door: vault,
       log,

@@ -3,14 +3,16 @@
 // Must hold: everything below /v1/ goes through the door, but for the life-cycle calls and the webhook; the path that
 // picks a route here is the decoded one that the door gets; no error leaves here as anything but `{"errors":[…]}`.
 
-import type { IncomingHttpHeaders } from "node:http";
+import type { IncomingHttpHeaders, ServerResponse } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context, Hono } from "hono";
 import type { Clock } from "../lib/clock.ts";
+import { zero } from "../lib/bytes.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Door } from "../core/door.ts";
 import { VaultError } from "../sdk/errors.ts";
+import type { Request } from "../sdk/request.ts";
 import { type Answer, answerOf, errorAnswer, send } from "./answer.ts";
 import { Aborted, readBody } from "./body.ts";
 import { presentable } from "./errors.ts";
@@ -18,6 +20,7 @@ import { allow, newId, toRequest } from "./http.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { methodOf } from "./list.ts";
+import { sendHandout } from "./shares.ts";
 import { parseTarget, type Target } from "./target.ts";
 
 export interface Delivery {
@@ -86,9 +89,10 @@ export function createApp(options: AppOptions): App {
     return RESPONSE_ALREADY_SENT;
   };
 
-  const ask: Serve = async ({ incoming }, target, id) => {
+  const ask: Serve = async ({ incoming, outgoing }, target, id) => {
     if (target.path.length <= "/v1/".length) throw noRoute("");
     const request = await toRequest(incoming, target, id, clock.now(), limits);
+    if (request.share !== undefined) return askWithShare(door, request, outgoing);
     return answerOf(id, request.operation, await door.handle(request));
   };
 
@@ -128,6 +132,18 @@ export function createApp(options: AppOptions): App {
     }),
   );
   return app;
+}
+
+/** Null where shares were sent. */
+async function askWithShare(door: Door, request: Request, outgoing: ServerResponse): Promise<Answer | null> {
+  try {
+    const response = await door.handle(request);
+    if (response.handout === undefined) return answerOf(request.id, request.operation, response);
+    sendHandout(outgoing, response.data ?? {}, response.handout);
+    return null;
+  } finally {
+    zero(request.share);
+  }
 }
 
 /** Runs one request to its answer. Never rejects. */

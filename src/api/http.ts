@@ -10,6 +10,7 @@ import type { Connection, Operation, Request } from "../sdk/request.ts";
 import { type Fields, hasBody, mediaType, parseBody, readBody } from "./body.ts";
 import type { Limits } from "./limits.ts";
 import { methodOf } from "./list.ts";
+import { careOf, checkOrigin, readShare } from "./shares.ts";
 import { parseFields, type Target } from "./target.ts";
 
 export const operations: ReadonlyMap<string, Operation> = new Map<string, Operation>([
@@ -109,18 +110,22 @@ const noFields = Object.freeze(Object.create(null) as Fields);
 interface Asked {
   readonly operation: Operation;
   readonly data: Fields;
+  readonly share?: Uint8Array;
 }
 
 /** Methods that read have their fields in the query; the rest, in the body. */
 async function fieldsOf(
   incoming: IncomingMessage,
   operation: Operation,
-  query: string,
+  { path, query }: Target,
   limits: Limits,
 ): Promise<Asked> {
   if (operation === "patch" && mediaType(incoming) !== "application/merge-patch+json") {
     throw new VaultError("media_type", "PATCH needs the content type application/merge-patch+json");
   }
+  const care = operation === "update" ? careOf(path.slice("/v1/".length)) : null;
+  if (care !== null) checkOrigin(incoming);
+  if (care === "share") return { operation, ...(await readShare(incoming)) };
   const body = hasBody(incoming) ? await readBody(incoming, limits.bodyBytes) : null;
   if (operation === "update" || operation === "patch") {
     return { operation, data: body === null ? noFields : parseBody(incoming, body, limits.depth) };
@@ -146,7 +151,7 @@ export async function toRequest(
   checkNamespace(headers["x-vault-namespace"]);
   const token = tokenOf(incoming);
   const wrapTtl = wrapTtlOf(headers["x-vault-wrap-ttl"]);
-  const { operation, data } = await fieldsOf(incoming, named, target.query, limits);
+  const { operation, data, share } = await fieldsOf(incoming, named, target, limits);
   const below = target.path.slice("/v1/".length);
   const request: Request = {
     id,
@@ -158,5 +163,6 @@ export async function toRequest(
     headers,
     time,
   };
-  return wrapTtl === null ? request : { ...request, wrapTtl };
+  if (wrapTtl === null && share === undefined) return request;
+  return { ...request, ...(wrapTtl !== null && { wrapTtl }), ...(share !== undefined && { share }) };
 }

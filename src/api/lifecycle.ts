@@ -1,19 +1,15 @@
 // The calls that need no token, because there is nobody to ask yet: init, unseal, seal-status, health, leader.
-// Must hold: no share ever is a string here. A body is read as bytes, decoded into fresh memory that the core takes over,
-// and overwritten; the one answer with shares in it is built as bytes and overwritten once it has left, or failed to.
-// Known gap: Node's parser reads each packet into one buffer of its own before it copies the body out; no program can
-// reach that, and the next request of any client overwrites it.
+// Must hold: no share ever is a string here (shares.ts); the core takes over the memory that one was decoded into.
 
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { decodeBase64, decodeHex, encodeBase64, encodeHex, type Member, scanObject } from "../lib/bytejson.ts";
+import type { Member } from "../lib/bytejson.ts";
 import { zero } from "../lib/bytes.ts";
-import type { Door, Health, SealStatus } from "../core/door.ts";
+import type { Door, Health, InitOptions, SealStatus } from "../core/door.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Answer } from "./answer.ts";
-import { readBody } from "./body.ts";
 import { connectionOf, takeFlag } from "./http.ts";
-import { keyBodyBytes } from "./limits.ts";
 import { methodOf } from "./list.ts";
+import { checkOrigin, type Members, sendBytes, shareMembers, shareOf, withMembers } from "./shares.ts";
 import { parseFields } from "./target.ts";
 
 export interface Exchange {
@@ -44,34 +40,6 @@ function onlyRead(incoming: IncomingMessage): void {
   if (method !== "GET" && method !== "HEAD") throw unsupported();
 }
 
-/** A page that a browser shows elsewhere may post here without being asked, as these calls need no token. */
-function checkOrigin(incoming: IncomingMessage): void {
-  const { origin, host } = incoming.headers;
-  if (origin === undefined || (URL.canParse(origin) && new URL(origin).host === host)) return;
-  throw new VaultError("denied", "this call is not taken from pages of another origin");
-}
-
-const emptyObject = new TextEncoder().encode("{}");
-
-/** Runs `use` on the members of the body, and overwrites the body whatever happens. */
-async function withMembers<N extends string, T>(
-  incoming: IncomingMessage,
-  names: readonly N[],
-  use: (members: Readonly<Partial<Record<N, Member>>>) => T,
-): Promise<T> {
-  const body = await readBody(incoming, keyBodyBytes, true);
-  try {
-    const members: Readonly<Partial<Record<N, Member>>> | null = scanObject(
-      body.length === 0 ? emptyObject : body,
-      names,
-    );
-    if (members === null) throw invalid("error parsing JSON: the body must be an object");
-    return use(members);
-  } finally {
-    zero(body);
-  }
-}
-
 function flag(member: Member | undefined, name: string): boolean {
   if (member === undefined || member.type === "null") return false;
   if (member.type === "boolean") return member.value;
@@ -91,22 +59,31 @@ const absent = (member: Member | undefined): boolean =>
   (member.type === "nested" && member.empty);
 
 // Clients send these empty by habit; anything in them asks for what is not there.
-const notYet = [
-  "stored_shares",
-  "pgp_keys",
+const absentNames = ["pgp_keys", "recovery_pgp_keys", "root_token_pgp_key"] as const;
+// `stored_shares` is sent by clients of old habit, and means nothing.
+const initNames = [
+  "secret_shares",
+  "secret_threshold",
   "recovery_shares",
   "recovery_threshold",
-  "recovery_pgp_keys",
-  "root_token_pgp_key",
+  ...absentNames,
 ] as const;
 
-function initOptions(members: Readonly<Partial<Record<string, Member>>>): { shares: number; threshold: number } {
-  for (const name of notYet) {
+function initOptions(members: Members<(typeof initNames)[number]>): InitOptions {
+  for (const name of absentNames) {
     if (!absent(members[name])) throw invalid(`'${name}' is not supported by this server: leave it out`);
   }
+  if (absent(members.recovery_shares) && absent(members.recovery_threshold)) {
+    return {
+      shares: count(members.secret_shares, "secret_shares"),
+      threshold: count(members.secret_threshold, "secret_threshold"),
+    };
+  }
+  const shares = count(members.recovery_shares, "recovery_shares");
   return {
-    shares: count(members["secret_shares"], "secret_shares"),
-    threshold: count(members["secret_threshold"], "secret_threshold"),
+    shares: 0,
+    threshold: 0,
+    recovery: { shares, threshold: count(members.recovery_threshold, "recovery_threshold") },
   };
 }
 
@@ -119,50 +96,14 @@ const init: Call = async ({ incoming, outgoing }, { door, allowInit }) => {
     throw new VaultError("denied", "this server is initialised from its own machine only");
   }
   checkOrigin(incoming);
-  const options = await withMembers(incoming, ["secret_shares", "secret_threshold", ...notYet], initOptions);
-  const { shares, rootToken } = await door.initialize(options);
-  const body = initBody(shares, rootToken);
-  const wipe = (): void => zero(body);
-  if (outgoing.destroyed) wipe();
-  // `finish` comes once the bytes are the kernel's, `close` in any case.
-  outgoing.once("finish", wipe).once("close", wipe);
-  outgoing.writeHead(200, [
-    "Cache-Control",
-    "no-store",
-    "Content-Type",
-    "application/json",
-    "Content-Length",
-    String(body.length),
-  ]);
-  outgoing.end(body);
+  const options = await withMembers(incoming, initNames, initOptions);
+  const { shares, rootToken, recovery } = await door.initialize(options);
+  const keys = shareMembers(recovery ? "recovery_" : "", shares);
+  zero(...shares);
+  const none = recovery ? '{"keys":[],"keys_base64":[],' : "{";
+  sendBytes(outgoing, [none, keys, `,"root_token":${JSON.stringify(rootToken)}}\n`]);
   return null;
 };
-
-/** Overwrites the shares. */
-function initBody(shares: readonly Uint8Array[], rootToken: string): Uint8Array {
-  const encoder = new TextEncoder();
-  const quote = encoder.encode('"');
-  const comma = encoder.encode(",");
-  const list = (encoded: readonly Uint8Array[]): Uint8Array[] =>
-    encoded.flatMap((one, at) => (at === 0 ? [quote, one, quote] : [comma, quote, one, quote]));
-  const hex = shares.map(encodeHex);
-  const base64 = shares.map(encodeBase64);
-  const parts = [
-    encoder.encode('{"keys":['),
-    ...list(hex),
-    encoder.encode('],"keys_base64":['),
-    ...list(base64),
-    encoder.encode(`],"root_token":${JSON.stringify(rootToken)}}\n`),
-  ];
-  const body = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    body.set(part, at);
-    at += part.length;
-  }
-  zero(...shares, ...parts);
-  return body;
-}
 
 const unseal: Call = async ({ incoming }, { door }) => {
   if (!isWrite(methodOf(incoming))) throw unsupported();
@@ -170,12 +111,7 @@ const unseal: Call = async ({ incoming }, { door }) => {
   const asked = await withMembers(incoming, ["key", "reset", "migrate"], ({ key, reset, migrate }) => {
     if (flag(migrate, "migrate")) throw invalid("'migrate' is not supported by this server");
     if (flag(reset, "reset")) return { share: null, reset: true };
-    if (key?.type !== "string" || key.raw.length === 0) {
-      throw invalid("'key' must be specified in request body as JSON, or 'reset' set to true");
-    }
-    const share = decodeHex(key.raw) ?? decodeBase64(key.raw);
-    if (share === null) throw invalid("'key' must be a valid hex or base64 string");
-    return { share, reset: false };
+    return { share: shareOf(key), reset: false };
   });
   const status: SealStatus = await door.unseal(asked.share, { reset: asked.reset });
   return json(status);

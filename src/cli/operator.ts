@@ -9,16 +9,22 @@ export async function init(
   io: Io,
   options: { readonly shares: number; readonly threshold: number },
 ): Promise<number> {
+  const recovery = (await client.call("GET", "sys/seal-status")).body?.["recovery_seal"] === true;
+  const kind = recovery ? "recovery" : "secret";
   const { body } = await client.call("POST", "sys/init", {
-    secret_shares: options.shares,
-    secret_threshold: options.threshold,
+    [`${kind}_shares`]: options.shares,
+    [`${kind}_threshold`]: options.threshold,
   });
-  const shares = (body?.["keys_base64"] ?? []) as readonly string[];
-  for (const [at, share] of shares.entries()) io.out(`Unseal Key ${at + 1}: ${share}`);
+  const shares = (body?.[recovery ? "recovery_keys_base64" : "keys_base64"] ?? []) as readonly string[];
+  for (const [at, share] of shares.entries()) io.out(`${recovery ? "Recovery" : "Unseal"} Key ${at + 1}: ${share}`);
   io.out(`Initial Root Token: ${String(body?.["root_token"])}`);
+  const needed = `${options.threshold} of ${shares.length}`;
   io.err(
-    `These are shown once. Give each share to another person; ${options.threshold} of ${shares.length} unseal the vault ` +
-      "(writ operator unseal). Without them nobody can read what it holds.",
+    recovery
+      ? `These are shown once. Give each share to another person; ${needed} make a root token or a rekey. ` +
+          "They do not unseal: without the server's own key nobody can read what the vault holds."
+      : `These are shown once. Give each share to another person; ${needed} unseal the vault ` +
+          "(writ operator unseal). Without them nobody can read what it holds.",
   );
   return 0;
 }

@@ -6,6 +6,7 @@ import type { VerifyOptions } from "./audit.ts";
 import { CommandError, createClient } from "./client.ts";
 import type { ExportOptions } from "./exportKeyring.ts";
 import { processIo, type Io } from "./io.ts";
+import type { RekeyOptions, RootOptions } from "./keys.ts";
 import type { PlanOptions } from "./plan.ts";
 
 function count(text: string): number {
@@ -101,6 +102,40 @@ function operators(program: Command, io: Io, run: Run): void {
           verifyStorage(client, io, options),
         ),
       ),
+    );
+  keepers(operator, io, run);
+}
+
+/** Rotation, rekey, generation of root tokens. */
+function keepers(operator: Command, io: Io, run: Run): void {
+  const loaded = () => Promise.all([import("./keys.ts"), createClient(io.env)]);
+  operator
+    .command("rotate")
+    .description("Makes a new key, in which everything is encrypted from now on; what is there stays readable")
+    .action(() => run(loaded().then(([{ rotate }, client]) => rotate(client, io))));
+  operator
+    .command("key-status")
+    .description("Shows the key in use")
+    .action(() => run(loaded().then(([{ keyStatus }, client]) => keyStatus(client, io))));
+  operator
+    .command("rekey")
+    .description("Takes one share from standard input for a rekey under way; exit code 2 while more are needed")
+    .option("--init", "starts one: new shares and a new root key", false)
+    .option("--status", "shows how far it is", false)
+    .option("--cancel", "gives it up; the present shares stay", false)
+    .option("--key-shares <number>", "how many new shares", count, 5)
+    .option("--key-threshold <number>", "how many of them are needed", count, 3)
+    .option("--no-verify", "the new shares count at once, without being given back first")
+    .action((options: RekeyOptions) => run(loaded().then(([{ rekey }, client]) => rekey(client, io, options))));
+  operator
+    .command("generate-root")
+    .description("Takes one share from standard input for a root token; exit code 2 while more are needed")
+    .option("--init", "starts it, and prints the one-time password that decodes the token", false)
+    .option("--status", "shows how far it is", false)
+    .option("--cancel", "gives it up", false)
+    .option("--decode <token>", "decodes a token; the one-time password comes from standard input")
+    .action((options: RootOptions) =>
+      run(loaded().then(([{ generateRoot }, client]) => generateRoot(client, io, options))),
     );
 }
 

@@ -17,6 +17,8 @@ import { Keys } from "./keys.ts";
 import { Leases } from "./leases.ts";
 import { Ledger } from "./ledger.ts";
 import { Mounts, type SystemMount } from "./mounts.ts";
+import type { Rekey } from "./rekey.ts";
+import type { RootGeneration } from "./rootGeneration.ts";
 import { Sessions } from "./session.ts";
 import { systemMounts } from "./sys/index.ts";
 import { Tasks } from "./tasks.ts";
@@ -42,6 +44,10 @@ export interface CoreOptions {
   readonly audit: readonly { readonly name: string; readonly type: string; readonly required: boolean }[];
   /** Starts sealing: no request is taken from now on. Resolves when keys are gone. */
   seal(): Promise<void>;
+  readonly rekey: Rekey;
+  readonly rootGeneration: RootGeneration;
+  /** What works without a token: "rekey", "generate-root". */
+  readonly unauthenticated: ReadonlySet<string>;
 }
 
 export class Core {
@@ -127,7 +133,7 @@ export class Core {
         this.#generation = generation;
       },
     });
-    this.#system = systemMounts(options.sysRoutes);
+    this.#system = systemMounts(options.sysRoutes, options.unauthenticated);
   }
 
   /** The live generation. */

@@ -34,12 +34,24 @@ export interface Health {
   readonly cluster_id?: string;
 }
 
+export interface InitOptions {
+  /** Of the key that unseals; without meaning where the seal opens by itself. */
+  readonly shares: number;
+  readonly threshold: number;
+  /** Of the recovery key, where the seal opens by itself. */
+  readonly recovery?: { readonly shares: number; readonly threshold: number };
+}
+
+export interface Initialized {
+  readonly shares: readonly Uint8Array[];
+  /** Whether they are recovery shares, which do not unseal. */
+  readonly recovery: boolean;
+  readonly rootToken: string;
+}
+
 export interface Lifecycle {
   /** Once in the life of a store. The receiver overwrites the shares. Throws VaultError `invalid`. */
-  initialize(options: { readonly shares: number; readonly threshold: number }): Promise<{
-    readonly shares: readonly Uint8Array[];
-    readonly rootToken: string;
-  }>;
+  initialize(options: InitOptions): Promise<Initialized>;
   /** Takes over and overwrites `share`; null with `reset` forgets the attempt. */
   unseal(share: Uint8Array | null, options: { readonly reset: boolean }): Promise<SealStatus>;
   sealStatus(): SealStatus;

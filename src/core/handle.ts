@@ -3,6 +3,7 @@
 // nothing runs before its audit entry is kept, and nothing is answered before its own is (a read waits once, for both);
 // no code below this file asks who is calling to decide what he may.
 
+import { zero } from "../lib/bytes.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { parse } from "../sdk/fields.ts";
 import type { Handler, Route } from "../sdk/mount.ts";
@@ -78,10 +79,14 @@ export async function handle(core: Core, request: Request): Promise<Response> {
       if (outcome.response?.auth)
         await core.tokens.revoke(core.tokens.idOf(outcome.response.auth.client_token)).catch(() => {});
       if (outcome.response?.lease?.id) await core.leases.revokeFresh(outcome.response.lease.id);
+      zero(...(outcome.response?.handout?.shares ?? []));
       throw error;
     }
   }
-  if (core.closed && !always) throw sealedError();
+  if (core.closed && !always) {
+    zero(...(outcome.response?.handout?.shares ?? []));
+    throw sealedError();
+  }
   if (outcome.error !== undefined) throw outcome.error;
   return outcome.response;
 }

@@ -10,6 +10,7 @@ import { VaultError } from "../sdk/errors.ts";
 import type { View } from "../sdk/view.ts";
 import type { Barrier } from "./barrier/barrier.ts";
 import type { Broker } from "./broker.ts";
+import { type Progress, Reencryption } from "./reencryption.ts";
 
 /** As sys/rotate/config has it. */
 export interface RotationConfig {
@@ -30,6 +31,8 @@ export interface KeyStatus {
   readonly term: number;
   readonly install_time: string;
   readonly encryptions: number;
+  /** How far what is under older terms was brought under this one; null where there are none. */
+  readonly reencryption: Omit<Progress, "cursor"> | null;
 }
 
 /** What NIST SP 800-38D leaves of 2^32 for random nonces, rounded down, as Vault has it; here each entry has a key of its
@@ -53,6 +56,7 @@ export interface KeysOptions {
 export class Keys {
   readonly #options: KeysOptions;
   readonly #lock = new Mutex();
+  readonly #reencryption: Reencryption;
   #config = standard;
   /** Of the active term before this session. */
   #before = 0;
@@ -63,6 +67,7 @@ export class Keys {
   constructor(options: KeysOptions) {
     this.#options = options;
     this.#savedAt = options.clock.now();
+    this.#reencryption = new Reencryption(options);
   }
 
   async open(): Promise<void> {
@@ -71,6 +76,7 @@ export class Keys {
     const count = (await view.getJson<Count>("count"))?.value;
     this.#before = count?.term === barrier.term.id ? count.encryptions : 0;
     this.#saved = this.#before;
+    await this.#reencryption.open();
   }
 
   get config(): RotationConfig {
@@ -84,7 +90,8 @@ export class Keys {
 
   status(): KeyStatus {
     const { id, created } = this.#options.barrier.term;
-    return { term: id, install_time: rfc3339(created), encryptions: this.#encryptions };
+    const { progress } = this.#reencryption;
+    return { term: id, install_time: rfc3339(created), encryptions: this.#encryptions, reencryption: progress };
   }
 
   get #encryptions(): number {
@@ -98,6 +105,8 @@ export class Keys {
       await barrier.rotate();
       this.#before = 0;
       log.info("the keyring has a new term", { term: barrier.term.id });
+      // The term is in use whatever comes now; the next unseal finds what is not begun here.
+      await this.#reencryption.begin().catch(() => {});
       await this.#save().catch(() => {});
     });
   }
@@ -112,11 +121,15 @@ export class Keys {
         await broker.event("rotate", { term: barrier.term.id });
       });
     }
+    await this.#reencryption.step().catch((error: unknown) => {
+      log.warn("entries could not be encrypted in the active term; it is tried again", { error });
+    });
     if (clock.now() - this.#savedAt < saveEvery) return;
     await this.#save().catch((error: unknown) => log.warn("the count of encryptions could not be saved", { error }));
   }
 
   async close(): Promise<void> {
+    await this.#reencryption.close();
     await this.#save().catch(() => {});
   }
 

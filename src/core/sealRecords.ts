@@ -15,6 +15,15 @@ export interface SealRecord {
   readonly pending: boolean;
   readonly cluster_id: string;
   readonly seal: Readonly<Record<string, unknown>>;
+  /** From a rekey until its shares are known to be with their holders. */
+  readonly former?: FormerSeal;
+}
+
+/** What the shares from before a rekey open. */
+export interface FormerSeal {
+  readonly seal: Readonly<Record<string, unknown>>;
+  /** The root key after the rekey, encrypted under the one before it: an age file in base64. */
+  readonly bridge: string;
 }
 
 const sealKey = "core/seal";
@@ -59,6 +68,20 @@ export class SealRecords {
     }
     this.current = record;
     this.#version = version;
+  }
+
+  /** Shares from before a rekey open nothing any more. */
+  async dropFormer(): Promise<void> {
+    if (this.current?.former === undefined) return;
+    const { former: _former, ...rest } = this.current;
+    await this.save(rest);
+  }
+
+  /** A rekey that was cut off before the keyring never was: the shares from before it are the only ones. */
+  async restoreFormer(): Promise<void> {
+    if (this.current?.former === undefined) return;
+    const { former, ...rest } = this.current;
+    await this.save({ ...rest, seal: former.seal });
   }
 
   /** Removes what an initialisation left that was cut off before its shares were handed over: nobody can open it. */

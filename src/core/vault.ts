@@ -4,8 +4,8 @@
 // runs meanwhile ends whole or with `sealed`.
 // Known gap: root key and shares pass through buffers that V8 and the kernel may have copied (see SECURITY.md).
 
-import { randomBytes, randomUUID } from "node:crypto";
-import { zero } from "../lib/bytes.ts";
+import { randomUUID } from "node:crypto";
+import { randomKey, zero } from "../lib/bytes.ts";
 import type { SteadyClock } from "../lib/clock.ts";
 import { systemTimer } from "../lib/flight.ts";
 import type { Logger } from "../lib/log.ts";
@@ -21,10 +21,14 @@ import { storageFormat } from "./barrier/versions.ts";
 import { Broker } from "./broker.ts";
 import { within } from "./broker/trail.ts";
 import { Core } from "./core.ts";
-import type { Door, Health, SealStatus } from "./door.ts";
+import type { Door, Health, Initialized, InitOptions, SealStatus } from "./door.ts";
 import { handle } from "./handle.ts";
 import { migrate } from "./migrations.ts";
-import { SealRecords } from "./sealRecords.ts";
+import { type Opened, Opening, wipe } from "./opening.ts";
+import { Rekey } from "./rekey.ts";
+import { RootGeneration } from "./rootGeneration.ts";
+import { type SealRecord, SealRecords } from "./sealRecords.ts";
+import { createRoot } from "./tokens/root.ts";
 
 export interface AuditEntry {
   readonly plugin: AuditPlugin;
@@ -50,6 +54,8 @@ export interface VaultOptions {
   readonly leaseDeadline?: number;
   readonly clusterName: string;
   readonly version: string;
+  /** "rekey", "generate-root": works without a token, as whoever does it proves himself by shares. None unless given. */
+  readonly allowUnauthenticated?: readonly string[];
   /** After each unseal, when requests are served. */
   readonly onUnsealed?: () => void;
   readonly onSealed?: () => void;
@@ -59,14 +65,21 @@ const drainMs = 5_000;
 const closeMs = 2_000;
 const leaseMs = 30_000;
 const rootKeyBytes = 32;
+const firstRetry = 1_000;
+const lastRetry = 60_000;
 
 export class Vault implements Door {
   readonly #options: VaultOptions;
   readonly #barrier: Barrier;
   readonly #lock = new Mutex();
   readonly #records: SealRecords;
+  readonly #opening: Opening;
+  readonly #rekey: Rekey;
+  readonly #rootGeneration: RootGeneration;
   #core: Core | null = null;
   #sealing: Promise<void> | null = null;
+  /** While the seal is to open by itself: when it is tried next. */
+  #alone: { next: number; readonly attempts: number } | null = null;
   #inFlight = 0;
   #onIdle: (() => void) | null = null;
 
@@ -79,11 +92,16 @@ export class Vault implements Door {
       clock: options.clock,
       format: () => this.#records.current?.format ?? storageFormat,
     });
+    const parts = { barrier: this.#barrier, records: this.#records, seal: options.seal, log: options.log };
+    this.#opening = new Opening(options.seal);
+    this.#rekey = new Rekey(parts);
+    this.#rootGeneration = new RootGeneration(parts);
   }
 
   static async open(options: VaultOptions): Promise<Vault> {
     const vault = new Vault(options);
     await vault.#records.load();
+    if (options.seal.open !== undefined) vault.#alone = { next: 0, attempts: 0 };
     return vault;
   }
 
@@ -96,17 +114,23 @@ export class Vault implements Door {
     return this.#core === null || this.#core.closed ? null : this.#core;
   }
 
-  initialize(options: {
-    readonly shares: number;
-    readonly threshold: number;
-  }): Promise<{ readonly shares: readonly Uint8Array[]; readonly rootToken: string }> {
+  initialize(options: InitOptions): Promise<Initialized> {
     return this.#lock.run("life", async () => {
       if (this.initialized) throw new VaultError("invalid", "Vault is already initialized");
       const { seal, log } = this.#options;
-      const rootKey = randomBytes(rootKeyBytes);
+      const recovery = seal.open !== undefined;
+      const counts = recovery ? options.recovery : options.recovery === undefined ? options : undefined;
+      if (counts === undefined) {
+        const [right, wrong] = recovery ? ["recovery", "secret"] : ["secret", "recovery"];
+        throw new VaultError(
+          "invalid",
+          `a ${seal.type} seal takes ${right}_shares and ${right}_threshold, not ${wrong}_shares`,
+        );
+      }
+      const rootKey = randomKey(rootKeyBytes);
       let unused: readonly Uint8Array[] = [];
       try {
-        const wrapped = await seal.wrap(rootKey, options);
+        const wrapped = await seal.wrap(rootKey, counts);
         unused = wrapped.shares;
         await this.#records.wipeUnfinished();
         const record = { format: storageFormat, cluster_id: randomUUID(), seal: wrapped.stored };
@@ -115,9 +139,10 @@ export class Vault implements Door {
         await this.#barrier.unseal(rootKey);
         const rootToken = await this.#firstToken();
         await this.#records.save({ ...record, pending: false });
-        log.info("vault initialised", { shares: options.shares, threshold: options.threshold });
+        log.info("vault initialised", { shares: counts.shares, threshold: counts.threshold });
         unused = [];
-        return { shares: wrapped.shares, rootToken };
+        if (recovery) this.#alone = { next: 0, attempts: 0 };
+        return { shares: wrapped.shares, recovery, rootToken };
       } finally {
         zero(rootKey, ...unused);
         this.#barrier.seal();
@@ -130,22 +155,7 @@ export class Vault implements Door {
       new Broker({ log: this.#options.log, clock: this.#options.clock, deadlineMs: this.#options.auditDeadline }),
     );
     await core.open();
-    const { token } = await core.tokens.create({
-      parent: null,
-      policies: ["root"],
-      mapping: null,
-      alias: null,
-      display_name: "root",
-      meta: null,
-      path: "auth/token/root",
-      ttl: 0,
-      max_ttl: 0,
-      explicit_max_ttl: 0,
-      period: 0,
-      renewable: false,
-      num_uses: 0,
-      bound_cidrs: [],
-    });
+    const token = await createRoot(core.tokens);
     await core.close();
     return token;
   }
@@ -157,15 +167,15 @@ export class Vault implements Door {
       let own = share;
       try {
         if (record === null || record.pending) throw new VaultError("uninitialized", "Vault is not initialized");
-        if (options.reset) this.#options.seal.reset();
-        if (this.#core !== null || options.reset) return this.sealStatus();
+        if (options.reset) this.#opening.reset();
+        if (this.#core !== null || options.reset || share === null) return this.sealStatus();
         own = null;
-        const rootKey = await this.#options.seal.unwrap(record.seal, share);
-        if (rootKey === null) return this.sealStatus();
+        const opened = await this.#opening.give(record, share);
+        if (opened === null) return this.sealStatus();
         try {
-          await this.#barrier.unseal(rootKey);
+          await this.#unsealWith(opened);
         } finally {
-          zero(rootKey);
+          wipe(opened);
         }
         await this.#openCore();
         return this.sealStatus();
@@ -173,6 +183,66 @@ export class Vault implements Door {
         zero(own);
       }
     });
+  }
+
+  /** Where the seal opens by itself: tries it, again and again with growing pauses, until it is open or sealed by hand.
+   *  Called at start, and once a second. Never rejects. */
+  unsealAlone(): Promise<void> {
+    const { seal, clock, log } = this.#options;
+    if (seal.open === undefined || this.#alone === null || this.#alone.next > clock.now()) return Promise.resolve();
+    return this.#lock.run("life", async () => {
+      const record = this.#records.current;
+      const { attempts, next } = this.#alone ?? { attempts: 0, next: Infinity };
+      if (next > clock.now() || this.#core !== null || record === null || record.pending) return;
+      this.#alone = { next: clock.now() + Math.min(firstRetry * 2 ** attempts, lastRetry), attempts: attempts + 1 };
+      try {
+        await this.#openAlone(record);
+        const sealedMeanwhile = this.#alone === null;
+        this.#alone = null;
+        if (sealedMeanwhile) await this.seal();
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : "failed";
+        log.error("the vault could not unseal by itself and will try again", { attempts: attempts + 1, error: reason });
+      }
+    });
+  }
+
+  async #openAlone(record: SealRecord): Promise<void> {
+    const { seal, log } = this.#options;
+    const cut = async (): Promise<boolean> => {
+      if (record.former === undefined) return false;
+      const root = await seal.open?.(record.seal);
+      const under = root === undefined || (await this.#barrier.isUnder(root));
+      zero(root);
+      return !under;
+    };
+    const restore = await cut();
+    const root = await seal.open?.(restore ? (record.former?.seal ?? record.seal) : record.seal);
+    try {
+      if (root === undefined) return;
+      await this.#barrier.unseal(root);
+    } finally {
+      zero(root);
+    }
+    if (restore) await this.#records.restoreFormer();
+    else if (record.former !== undefined)
+      log.warn(
+        "the recovery shares from before the last rekey are still taken: if nobody has the new ones, rekey again",
+      );
+    await this.#openCore();
+  }
+
+  async #unsealWith({ stored, own, roots }: Opened): Promise<void> {
+    const [root = own] = roots;
+    const former = stored !== this.#records.current?.seal;
+    // Shares from before a rekey that was cut off: the keyring is under the one root key or under the other.
+    const whole = roots.length === 1 || (await this.#barrier.isUnder(root));
+    await this.#barrier.unseal(whole ? root : own);
+    const { log } = this.#options;
+    if (former && whole)
+      log.warn("unsealed by shares from before the last rekey: if nobody has the new ones, rekey again");
+    const settle = former ? (whole ? null : this.#records.restoreFormer()) : this.#records.dropFormer();
+    await settle?.catch((error: unknown) => log.warn("the record of the last rekey could not be settled", { error }));
   }
 
   async #openCore(): Promise<void> {
@@ -221,11 +291,15 @@ export class Vault implements Door {
       leaseDeadline: leaseDeadline ?? leaseMs,
       audit: audit.map(({ plugin, name, required }) => ({ name, required, type: plugin.type })),
       seal: () => this.seal(),
+      rekey: this.#rekey,
+      rootGeneration: this.#rootGeneration,
+      unauthenticated: new Set(this.#options.allowUnauthenticated),
     });
   }
 
   /** Refuses requests from now on, lets those in flight end for at most five seconds, then drops every key. */
   seal(): Promise<void> {
+    this.#alone = null;
     if (this.#sealing !== null) return this.#sealing;
     const core = this.#core;
     if (core === null) return Promise.resolve();
@@ -248,6 +322,8 @@ export class Vault implements Door {
     }
     this.#onIdle = null;
     this.#core = null;
+    this.#rekey.reset();
+    this.#rootGeneration.reset();
     await core.close();
     // The last entries and the head are written while there are keys, but a stuck device does not hold up the seal.
     await within(
@@ -281,7 +357,7 @@ export class Vault implements Door {
   sealStatus(): SealStatus {
     const record = this.#records.current;
     const { seal, storage, version, clusterName } = this.#options;
-    const progress = record === null ? null : seal.progress(record.seal);
+    const progress = record === null ? null : this.#opening.progress(record);
     const sealed = this.core === null;
     return {
       type: seal.type,
@@ -294,7 +370,7 @@ export class Vault implements Door {
       version,
       build_date: "",
       migration: false,
-      recovery_seal: false,
+      recovery_seal: seal.open !== undefined,
       storage_type: storage.type,
       ...(!sealed && { cluster_name: clusterName, cluster_id: record?.cluster_id ?? "" }),
     };
@@ -322,6 +398,7 @@ export class Vault implements Door {
 
   /** What happens with time; called about once a second. */
   async tick(): Promise<void> {
+    await this.unsealAlone();
     await this.core?.tick();
   }
 }

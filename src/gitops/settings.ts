@@ -4,7 +4,8 @@
 
 import { isAbsolute } from "node:path";
 import { isBranch } from "../lib/git.ts";
-import { openRemote, type Remote, readSecret } from "../lib/remote.ts";
+import { openRemote, type Remote } from "../lib/remote.ts";
+import { readSecret } from "../lib/secretFile.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { field, type Values } from "../sdk/fields.ts";
 

@@ -5,6 +5,7 @@
 // Known gap: decoding looks up tables by secret bytes, which a neighbour on the same core could time.
 
 import { isUtf8 } from "node:buffer";
+import { keyBytes } from "./bytes.ts";
 
 /** A member's value. `raw` is a view into the input, between the quotes, with its escapes. */
 export type Member =
@@ -190,7 +191,7 @@ export function scanObject<N extends string>(
 
 /** Resolves escapes, which some encoders write even into base64 (`\/`, `\u002B`). Null beyond ASCII. Fresh memory. */
 function unescape(raw: Uint8Array): Uint8Array | null {
-  const out = new Uint8Array(raw.length);
+  const out = keyBytes(raw.length);
   let length = 0;
   for (let at = 0; at < raw.length; at++) {
     let byte = raw[at] ?? 0;
@@ -221,7 +222,7 @@ const decodeWith =
 
 function fromHex(text: Uint8Array): Uint8Array | null {
   if (text.length === 0 || text.length % 2 !== 0 || !text.every(isHex)) return null;
-  const out = new Uint8Array(text.length / 2);
+  const out = keyBytes(text.length / 2);
   for (let at = 0; at < out.length; at++) {
     out[at] = ((hexValues[text[2 * at] ?? 0] ?? 0) << 4) | (hexValues[text[2 * at + 1] ?? 0] ?? 0);
   }
@@ -231,7 +232,7 @@ function fromHex(text: Uint8Array): Uint8Array | null {
 function fromBase64(text: Uint8Array): Uint8Array | null {
   if (text.length === 0 || text.length % 4 !== 0) return null;
   const padding = text.at(-1) !== 0x3d ? 0 : text.at(-2) !== 0x3d ? 1 : 2;
-  const out = new Uint8Array((text.length / 4) * 3 - padding);
+  const out = keyBytes((text.length / 4) * 3 - padding);
   let bits = 0;
   let faults = 0;
   for (let at = 0, to = 0; at < text.length; at++) {
@@ -255,7 +256,7 @@ export const decodeBase64 = decodeWith(fromBase64);
 
 /** Lower-case hexadecimal, in ASCII. */
 export function encodeHex(bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array(bytes.length * 2);
+  const out = keyBytes(bytes.length * 2);
   for (const [at, byte] of bytes.entries()) {
     out[2 * at] = hexAlphabet[byte >> 4] ?? 0;
     out[2 * at + 1] = hexAlphabet[byte & 15] ?? 0;
@@ -265,7 +266,7 @@ export function encodeHex(bytes: Uint8Array): Uint8Array {
 
 /** Base64 with padding, in ASCII. */
 export function encodeBase64(bytes: Uint8Array): Uint8Array {
-  const out = new Uint8Array(Math.ceil(bytes.length / 3) * 4).fill(0x3d);
+  const out = keyBytes(Math.ceil(bytes.length / 3) * 4).fill(0x3d);
   for (let at = 0, to = 0; at < bytes.length; at += 3, to += 4) {
     const bits = ((bytes[at] ?? 0) << 16) | ((bytes[at + 1] ?? 0) << 8) | (bytes[at + 2] ?? 0);
     for (let digit = 0; digit <= Math.min(3, bytes.length - at); digit++) {

@@ -1,6 +1,6 @@
 // Byte arrays that may hold keys: wiping, comparing, random ones; and the byte order of strings.
 // Must hold: nothing here turns bytes into a string.
-// Known gap: V8 and OpenSSL may have copied what is wiped here; wiping shortens the time, it proves nothing.
+// Known gap: V8 and OpenSSL may have copied what is wiped here (test/e2e/memory.prove.ts looks for what is left).
 
 import { randomFillSync, timingSafeEqual } from "node:crypto";
 
@@ -11,6 +11,19 @@ export function zero(...buffers: readonly (Uint8Array | null | undefined)[]): vo
 
 /** In time that depends on the lengths only. */
 export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b);
+
+/** `size` zeros outside of V8's heap, for keys and shares. Arrays of up to 64 bytes are otherwise made inside of it, where
+ *  they leave a copy whenever they are moved, cut, or handed to OpenSSL. */
+export const keyBytes = (size: number): Uint8Array<ArrayBuffer> => new Uint8Array(new ArrayBuffer(size));
+
+/** A copy of a key or share. */
+export function copyKey(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const out = keyBytes(bytes.length);
+  out.set(bytes);
+  return out;
+}
+
+export const randomKey = (size: number): Uint8Array<ArrayBuffer> => randomFillSync(keyBytes(size));
 
 const pool = Buffer.alloc(8192);
 let used = pool.length;

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { createGit, GitError } from "./git.ts";
-import { openRemote, readSecret } from "./remote.ts";
+import { openRemote } from "./remote.ts";
+import { readSecret } from "./secretFile.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "writ-remote-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

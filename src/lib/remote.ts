@@ -2,9 +2,8 @@
 // Must hold: no secret is part of a URL or of an argument list; ssh trusts the pinned host keys only and reads no
 // configuration of the machine or the user; a transport without protection is refused unless it was opened.
 
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import { isAbsolute } from "node:path";
+import { openSecret, readSecret } from "./secretFile.ts";
 
 /** What server config says. Files are absolute paths. */
 export interface Access {
@@ -137,38 +136,4 @@ export async function openRemote(access: Access): Promise<Remote> {
 
 async function checkSecret(name: string, file: string): Promise<void> {
   await (await openSecret(name, file)).close();
-}
-
-/** Opens a file that only its owner may read: what it points to is judged, on the open file, so that a link that changes
- *  in between fools nobody. */
-async function openSecret(name: string, file: string) {
-  const opened = await open(file, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: NodeJS.ErrnoException) => {
-    throw new Error(`${name} cannot be read (${error.code ?? "unknown"})`);
-  });
-  const stat = await opened.stat();
-  const owner = process.getuid?.() ?? 0;
-  const fault = !stat.isFile()
-    ? "is not a regular file"
-    : stat.uid !== owner && stat.uid !== 0
-      ? "belongs to another user"
-      : (stat.mode & 0o077) !== 0
-        ? "may be read by others: chmod 600"
-        : stat.size > 64 * 1024
-          ? "is larger than 64 KiB"
-          : null;
-  if (fault === null) return opened;
-  await opened.close();
-  throw new Error(`${name} ${fault}`);
-}
-
-/** The one line of a secret file, its line end removed. `name` is the setting, for errors. */
-export async function readSecret(name: string, file: string): Promise<string> {
-  const opened = await openSecret(name, file);
-  try {
-    const text = (await opened.readFile("utf8")).replace(/\r?\n$/u, "");
-    if (!/^[\x21-\x7e]+$/u.test(text)) throw new Error(`${name} must hold one line of printable ASCII without spaces`);
-    return text;
-  } finally {
-    await opened.close();
-  }
 }

@@ -25,6 +25,17 @@ export interface Request {
   readonly time: number;
   /** Seconds asked for by X-Vault-Wrap-TTL. */
   readonly wrapTtl?: number;
+  /** A share of a key, beside `data` so that it is never a string and stands in no audit entry. Whoever made the request
+   *  overwrites it once it is answered; a handler that keeps it, copies it. */
+  readonly share?: Uint8Array;
+}
+
+/** Shares of a key that an answer hands out, beside `data` for the same reasons. */
+export interface Handout {
+  /** Whoever gets the answer overwrites them. */
+  readonly shares: readonly Uint8Array[];
+  /** Called once they have left the process. */
+  done(): void;
 }
 
 /** Which body the answer has: Vault's envelope, the data alone (sys/health), or the data in both places (sys/mounts). */
@@ -72,6 +83,7 @@ export interface Response {
   readonly warnings?: readonly string[];
   readonly shape?: Shape;
   readonly outcome?: Outcome;
+  readonly handout?: Handout;
   readonly lease?: { readonly id: string; readonly duration: number; readonly renewable: boolean };
   /** The answering mount's type, "kv". The door fills it in; the envelope shows it. */
   readonly mountType?: string;

@@ -21,6 +21,9 @@ export interface WrappedRoot {
 
 export interface Seal {
   readonly type: string;
+  /** Only where the seal opens by itself: the root key, which the receiver overwrites. Shares are then recovery shares:
+   *  they open nothing alone, they say that whoever brings enough of them may ask. */
+  open?(stored: Readonly<Record<string, unknown>>): Promise<Uint8Array>;
   wrap(rootKey: Uint8Array, options: { readonly shares: number; readonly threshold: number }): Promise<WrappedRoot>;
   /** The root key (the receiver overwrites it), or null while more shares are needed. Takes over `share`. Throws
    *  VaultError `invalid` and forgets the attempt where the shares given do not open what is stored. */
@@ -28,6 +31,8 @@ export interface Seal {
   progress(stored: Readonly<Record<string, unknown>>): SealProgress;
   /** Forgets and overwrites the shares given so far. */
   reset(): void;
+  /** Another one with the same settings and an attempt of its own. */
+  fresh(): Seal;
 }
 
 /** What a seal folder's index.ts exports as `plugin`. */

@@ -71,7 +71,7 @@ export async function start(options: StartOptions = {}): Promise<Server> {
       seen.push(request);
       return (await options.handle?.(request)) ?? { data: { path: request.path, operation: request.operation } };
     },
-    initialize: async () => ({ shares: [], rootToken: "" }),
+    initialize: async () => ({ shares: [], recovery: false, rootToken: "" }),
     unseal: async () => sealStatus,
     sealStatus: () => sealStatus,
     health: () => active,

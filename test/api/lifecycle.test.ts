@@ -198,14 +198,14 @@ describe("init", () => {
           asked.push(given);
           const shares = [share.slice(), share.slice().reverse()];
           handed.push(...shares);
-          return { shares, rootToken: "s.root" };
+          return { shares, recovery: false, rootToken: "s.root" };
         },
       },
     });
     return { ...server, asked, handed };
   };
   const body =
-    '{"secret_shares":2,"secret_threshold":2,"stored_shares":0,"pgp_keys":null,"recovery_shares":0,"recovery_pgp_keys":[],"root_token_pgp_key":""}';
+    '{"secret_shares":2,"secret_threshold":2,"stored_shares":1,"pgp_keys":null,"recovery_shares":0,"recovery_pgp_keys":[],"root_token_pgp_key":""}';
 
   it("answers with shares in hex and base64, and overwrites them", async () => {
     const { port, asked, handed } = await initializing();
@@ -227,14 +227,32 @@ describe("init", () => {
     '{"secret_shares":2.5,"secret_threshold":2}',
     "[]",
     "",
-    '{"secret_shares":1,"secret_threshold":1,"stored_shares":1}',
     '{"secret_shares":1,"secret_threshold":1,"pgp_keys":["a"]}',
     '{"secret_shares":1,"secret_threshold":1,"recovery_shares":5}',
+    '{"secret_shares":1,"secret_threshold":1,"recovery_threshold":5}',
     '{"secret_shares":1,"secret_threshold":1,"root_token_pgp_key":"k"}',
   ])("%j is refused", async (wrong) => {
     const { port, asked } = await initializing();
     expect((await exchange(port, "POST /v1/sys/init", [], wrong)).status).toBe(400);
     expect(asked).toEqual([]);
+  });
+
+  it("asks for recovery shares, and answers with them", async () => {
+    const asked: unknown[] = [];
+    const { port } = await start({
+      door: {
+        initialize: async (given) => {
+          asked.push(given);
+          return { shares: [share.slice()], recovery: true, rootToken: "s.root" };
+        },
+      },
+    });
+    const wanted =
+      '{"stored_shares":1,"secret_shares":0,"secret_threshold":0,"recovery_shares":1,"recovery_threshold":1}';
+    const answer = await exchange(port, "PUT /v1/sys/init", [], wanted);
+    expect(asked).toEqual([{ shares: 0, threshold: 0, recovery: { shares: 1, threshold: 1 } }]);
+    const recovery = { recovery_keys: [hex], recovery_keys_base64: [base64] };
+    expect(json(answer)).toEqual({ keys: [], keys_base64: [], ...recovery, root_token: "s.root" });
   });
 
   it("is for this machine only, unless configured", async () => {
@@ -333,7 +351,9 @@ describe("key material", () => {
     const watch = watchBuffers();
     let answer: Awaited<ReturnType<Wire["answer"]>> = null;
     try {
-      const { port } = await start({ door: { initialize: async () => ({ shares: [share.slice()], rootToken: "r" }) } });
+      const { port } = await start({
+        door: { initialize: async () => ({ shares: [share.slice()], recovery: false, rootToken: "r" }) },
+      });
       answer = await exchange(port, "PUT /v1/sys/init", [], '{"secret_shares":1,"secret_threshold":1}');
       for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
     } finally {

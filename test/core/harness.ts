@@ -15,6 +15,7 @@ import type { VaultError } from "../../src/sdk/errors.ts";
 import type { Commit, CommitSet, Declaration, Target } from "../../src/sdk/kind.ts";
 import type { MountPlugin } from "../../src/sdk/mount.ts";
 import type { Operation, Response } from "../../src/sdk/request.ts";
+import type { Seal } from "../../src/sdk/seal.ts";
 import type { StorageBackend } from "../../src/sdk/storage.ts";
 import { plugin as shamir } from "../../src/seals/shamir/index.ts";
 import { plugin as memory } from "../../src/storage/memory/index.ts";
@@ -78,6 +79,9 @@ export interface HarnessOptions {
   readonly leaseDeadline?: number;
   /** Of a vault that is in `storage` already. */
   readonly known?: { readonly root: string; readonly shares: readonly Uint8Array[] };
+  readonly allowUnauthenticated?: readonly string[];
+  /** Shamir's unless given; made anew for each process. */
+  readonly seal?: () => Seal;
 }
 
 async function openVault(
@@ -91,7 +95,7 @@ async function openVault(
   const log: string[] = [];
   const settings: VaultOptions = {
     storage,
-    seal: shamir.create({}),
+    seal: options.seal?.() ?? shamir.create({}),
     plugins: [kv, approle, userpass, ...(options.plugins ?? [])],
     audit: [{ plugin: tapePlugin(tape), name: "tape", required: false, settings: {} }],
     sysRoutes: () => [],
@@ -102,12 +106,15 @@ async function openVault(
     auditDeadline: 200,
     leaseDeadline: options.leaseDeadline ?? 5_000,
     clusterName: "test",
+    allowUnauthenticated: options.allowUnauthenticated ?? [],
     version: "2.0.0",
   };
   const vault = await Vault.open(settings);
   let { root, shares } = known ?? { root: "", shares: [] };
   if (known === undefined) {
-    const made = await vault.initialize({ shares: options.shares ?? 1, threshold: options.threshold ?? 1 });
+    const counts = { shares: options.shares ?? 1, threshold: options.threshold ?? 1 };
+    const recovery = settings.seal.open !== undefined;
+    const made = await vault.initialize(recovery ? { shares: 0, threshold: 0, recovery: counts } : counts);
     root = made.rootToken;
     shares = made.shares.map((share) => Uint8Array.from(share));
   }

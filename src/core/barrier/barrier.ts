@@ -9,13 +9,14 @@ import { systemClock, type Clock } from "../../lib/clock.ts";
 import { encryptBound } from "../../lib/bound.ts";
 import type { Logger } from "../../lib/log.ts";
 import { Mutex } from "../../lib/mutex.ts";
-import { VaultError } from "../../sdk/errors.ts";
+import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { addTerm, changeRoot, createKeyring, type Keyring, keyringKey, openKeyring } from "./keyring.ts";
 import type { Findings } from "./scan.ts";
 import { copyOf, sealed, Session } from "./session.ts";
 import { firstMark, formatMark, markOp, storageFormat, versionsKey } from "./versions.ts";
+import { keysAfter } from "./walk.ts";
 
 export interface BarrierOptions {
   readonly storage: StorageBackend;
@@ -125,12 +126,43 @@ export class Barrier {
     );
   }
 
+  /** At most `limit` keys of storage behind `after`, in byte order; fewer only at its end. */
+  async keysAfter(after: string, limit: number): Promise<string[]> {
+    const session = this.#open();
+    const keys = await keysAfter(this.#storage, after, limit);
+    session.check();
+    return keys;
+  }
+
+  /** Encrypts an entry anew where it is under an older term. */
+  renew(key: string): Promise<"renewed" | "left" | "damaged"> {
+    return this.#open().renew(key);
+  }
+
   /** Puts the same keys under another root key, which stays the caller's to wipe. `before` lands in the same write, in
    *  front of the keyring. */
   changeRoot(rootKey: Uint8Array, before: readonly Op[]): Promise<void> {
     return this.#life.run("life", () =>
       this.#open().replaceKeyring((keyring, version) => changeRoot(keyring, version, rootKey), before),
     );
+  }
+
+  /** Whether the stored keyring opens with `rootKey`, which stays the caller's to wipe. */
+  async isUnder(rootKey: Uint8Array): Promise<boolean> {
+    const stored = await this.#storage.get(keyringKey);
+    if (stored === null) return false;
+    try {
+      openKeyring(rootKey, stored.version, stored.value);
+      return true;
+    } catch (error) {
+      if (isVaultError(error, "invalid")) return false;
+      throw error;
+    }
+  }
+
+  /** Whether `rootKey`, which stays the caller's to wipe, is the one that the keyring is under. */
+  holds(rootKey: Uint8Array): boolean {
+    return this.#open().isUnder(rootKey);
   }
 
   /** The active term, and how many entries were encrypted in it since the last unseal or rotation. */

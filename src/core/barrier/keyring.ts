@@ -7,7 +7,7 @@
 
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
 import { AgeError, hkdf, stanzaKey, type StanzaKey } from "../../lib/age.ts";
-import { equalBytes, randomBuffer, zero } from "../../lib/bytes.ts";
+import { equalBytes, randomKey, zero } from "../../lib/bytes.ts";
 import { stanzaName } from "../../sdk/keyring.ts";
 import { decryptX25519, encryptToX25519, x25519Identity, type X25519Identity } from "../../lib/x25519.ts";
 import { VaultError } from "../../sdk/errors.ts";
@@ -43,6 +43,13 @@ export interface Keyring extends Writer {
 export interface WrittenKeyring {
   readonly file: Uint8Array;
   readonly keyring: Keyring;
+}
+
+/** The name of the term that an entry's file is under; null where it is no such file. */
+export function nameIn(file: Uint8Array): string | null {
+  const line = Buffer.from(file.buffer, file.byteOffset, Math.min(file.length, 128)).toString("latin1").split("\n")[1];
+  const id = line?.startsWith("-> writ-keyring ") ? Number(line.split(" ")[2]) : undefined;
+  return id === undefined ? null : stanzaName(id);
 }
 
 const magic = Buffer.from("writ keyring 1\n");
@@ -117,7 +124,7 @@ export const encryptKeyring = (rootKey: Uint8Array, version: number, keys: Keyri
 
 /** The age file of a new keyring with one term. `created` in milliseconds since 1970. */
 export function createKeyring(rootKey: Uint8Array, version: number, created: number): Uint8Array {
-  const [key, secret] = [randomBuffer(keySize), randomBuffer(keySize)];
+  const [key, secret] = [randomKey(keySize), randomKey(keySize)];
   try {
     return encryptKeyring(rootKey, version, { active: 1, terms: [{ id: 1, created, key }], secret });
   } finally {
@@ -147,7 +154,7 @@ function write(keyring: Keyring): WrittenKeyring {
 export function addTerm(before: Keyring, version: number, created: number): WrittenKeyring {
   const id = Math.max(...Array.from(before.terms.values(), (term) => term.id)) + 1;
   if (before.terms.size >= mostTerms) throw new VaultError("invalid", `a keyring holds at most ${mostTerms} terms`);
-  const key = randomBuffer(keySize);
+  const key = randomKey(keySize);
   const active = termOf(id, created, key);
   zero(key);
   return write({ ...before, version, terms: new Map([...before.terms, [stanzaName(id), active]]), active });
@@ -156,6 +163,9 @@ export function addTerm(before: Keyring, version: number, created: number): Writ
 /** The same keys under another root key, to be stored as `version`. */
 export const changeRoot = (before: Keyring, version: number, rootKey: Uint8Array): WrittenKeyring =>
   write({ ...before, version, ...writerOf(rootKey, identityOf(rootKey)) });
+
+export const isUnder = ({ recipient }: Keyring, rootKey: Uint8Array): boolean =>
+  rootKey.length === keySize && equalBytes(identityOf(rootKey).recipient, recipient);
 
 /** Null where `content` was not made by this writer for this version. */
 function read(writer: Writer, version: number, content: Buffer): Keyring | null {

@@ -12,12 +12,12 @@ import { zero } from "../../lib/bytes.ts";
 import { encodeIdentity } from "../../sdk/keyring.ts";
 import type { Logger } from "../../lib/log.ts";
 import { Lru } from "../../lib/lru.ts";
-import { VaultError } from "../../sdk/errors.ts";
+import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { checkKey } from "../../sdk/keys.ts";
 import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { deepFreeze, freezePlain } from "./json.ts";
-import { keyringKey, type Keyring, type WrittenKeyring } from "./keyring.ts";
+import { isUnder, keyringKey, nameIn, type Keyring, type WrittenKeyring } from "./keyring.ts";
 import { type Findings, Scan, type ScanOptions } from "./scan.ts";
 import { sumKey } from "./sum.ts";
 import { formatMark, summedFormat, Versions, versionsKey } from "./versions.ts";
@@ -182,6 +182,13 @@ export class Session {
   }
 
   #decrypt(key: string, stored: Stored): Buffer {
+    const bytes = this.#tryDecrypt(key, stored);
+    if (bytes !== null) return bytes;
+    throw new VaultError("storage", "storage: an entry is damaged or forged; the server's log names it");
+  }
+
+  /** Null, and a line in the security log, where it does not open. */
+  #tryDecrypt(key: string, stored: Stored): Buffer | null {
     this.#keys();
     try {
       return decryptBound(this.#find, key, stored.version, stored.value);
@@ -191,7 +198,7 @@ export class Session {
         path: key,
         part: error.part,
       });
-      throw new VaultError("storage", "storage: an entry is damaged or forged; the server's log names it");
+      return null;
     }
   }
 
@@ -250,6 +257,32 @@ export class Session {
     return ops.map((op, at) => (op.value === null ? 0 : first + at));
   }
 
+  /** Encrypts an entry that is under an older term in the active one: the same value under the same version, so that
+   *  nobody notices. "left" where it is not under an older one, or was written meanwhile; "damaged" where it does not open. */
+  async renew(key: string): Promise<"renewed" | "left" | "damaged"> {
+    const stored = await this.#storage.get(key);
+    const { active } = this.#keys();
+    const name = stored === null || key === sumKey ? null : nameIn(stored.value);
+    if (stored === null || name === null || name === active.stanza.name) return "left";
+    const { version } = stored;
+    const bytes = this.#tryDecrypt(key, stored);
+    if (bytes === null) return "damaged";
+    const op: Op = { key, value: encryptBound(active.stanza, key, version, bytes), version, expect: version };
+    zero(bytes);
+    this.#encryptions += 1;
+    return new Promise((resolve, reject) => {
+      const [state] = this.#writer.add([op], (error) => {
+        const cached = error === null ? this.#cache.get(key) : null;
+        const same = cached?.version === version && state ? { ...cached, element: state.element } : null;
+        this.#finish(key, same);
+        if (this.#keyring === null) reject(sealed());
+        else if (error === null) resolve("renewed");
+        else if (isVaultError(error, "conflict")) resolve("left");
+        else reject(error);
+      });
+    });
+  }
+
   /** Writes entries of the barrier's own, which are files already. */
   replace(ops: readonly Op[]): Promise<void> {
     this.#keys();
@@ -277,6 +310,10 @@ export class Session {
   get term(): { readonly id: number; readonly created: number; readonly encryptions: number } {
     const { id, created } = this.#keys().active;
     return { id, created, encryptions: this.#encryptions };
+  }
+
+  isUnder(rootKey: Uint8Array): boolean {
+    return isUnder(this.#keys(), rootKey);
   }
 
   /** Writes what `make` makes of the keyring, and goes on with it once it is durable: until then, and where it fails,

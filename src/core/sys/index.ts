@@ -10,12 +10,14 @@ import { internalRoutes } from "./internal.ts";
 import { leaseRoutes } from "./leases.ts";
 import { authRoutes, mountRoutes } from "./mounts.ts";
 import { policyRoutes } from "./policies.ts";
+import { rekeyRoutes } from "./rekey.ts";
 import { rotateRoutes } from "./rotate.ts";
+import { rootRoutes } from "./generateRoot.ts";
 import { sealRoutes } from "./seal.ts";
 import { keyringRoutes } from "./keyring.ts";
 import { storageRoutes } from "./storage.ts";
 
-export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
+export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>): readonly SystemMount[] {
   return [
     {
       path: "sys/",
@@ -24,6 +26,8 @@ export function systemMounts(extra: readonly Route[]): readonly SystemMount[] {
       routes: [
         ...sealRoutes,
         ...rotateRoutes,
+        ...rekeyRoutes(open.has("rekey")),
+        ...rootRoutes(open.has("generate-root")),
         ...mountRoutes,
         ...authRoutes,
         ...policyRoutes,

@@ -20,6 +20,11 @@ const atOnce = 64;
 /** What hangs on a token and ends with it in the same write; more is left to a task. */
 const inline = 32;
 
+const tokenPrefix = "hvs.";
+const tokenRandom = 28;
+/** Characters of a token that is made here. */
+export const tokenLength = tokenPrefix.length + tokenRandom;
+
 /** `length` characters of 62, without bias. */
 export function randomText(length: number): string {
   let text = "";
@@ -85,7 +90,7 @@ export class TokenStore {
 
   async create(input: NewToken): Promise<MadeToken> {
     const { client_token, ...rest } = input;
-    const token = client_token ?? `hvs.${randomText(28)}`;
+    const token = client_token ?? `${tokenPrefix}${randomText(tokenRandom)}`;
     const now = this.#options.clock.now();
     const id = this.idOf(token);
     const entry: TokenEntry = {

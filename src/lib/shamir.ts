@@ -2,7 +2,7 @@
 // each byte of the secret, then its x coordinate.
 // Must hold: no branch and no table index depends on a secret byte, so that time and cache tell nothing about it.
 
-import { randomBuffer, zero } from "../../lib/bytes.ts";
+import { keyBytes, randomBuffer, zero } from "./bytes.ts";
 
 /** Product in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1. */
 function multiply(a: number, b: number): number {
@@ -46,7 +46,7 @@ function coordinates(count: number): Uint8Array {
 export function split(secret: Uint8Array, shares: number, threshold: number): Uint8Array[] {
   const xs = coordinates(shares);
   const out = Array.from(xs, (x) => {
-    const share = new Uint8Array(secret.length + 1);
+    const share = keyBytes(secret.length + 1);
     share[secret.length] = x;
     return share;
   });
@@ -75,7 +75,7 @@ export function combine(shares: readonly Uint8Array[]): Uint8Array {
   const weights = xs.map((xi, i) =>
     xs.reduce((weight, xj, j) => (i === j ? weight : multiply(weight, multiply(xj, invert(xi ^ xj)))), 1),
   );
-  const secret = new Uint8Array(size);
+  const secret = keyBytes(size);
   for (const [index, share] of shares.entries()) {
     for (let at = 0; at < size; at++) secret[at] = (secret[at] ?? 0) ^ multiply(share[at] ?? 0, weights[index] ?? 0);
   }

@@ -1,0 +1,161 @@
+// `writ operator rotate|key-status|rekey|generate-root`: the keys of a vault, for people.
+// Must hold: shares and one-time passwords are read from standard input only, never from an argument, which other users of
+// a machine can see.
+
+import { type Client, CommandError } from "./client.ts";
+import type { Io } from "./io.ts";
+
+type Body = Readonly<Record<string, unknown>>;
+
+const bodyOf = async (client: Client, method: string, path: string, data?: unknown): Promise<Body> =>
+  (await client.call(method, path, data)).body ?? {};
+
+/** One line that is not shown. */
+async function ask(io: Io, what: string): Promise<string> {
+  const text = (await io.secret(`${what} (not shown): `)).toString("latin1").trim();
+  if (text === "") throw new CommandError(`no ${what.toLowerCase()} was given: type one, or pipe it in`);
+  return text;
+}
+
+export async function keyStatus(client: Client, io: Io): Promise<number> {
+  const { term, install_time: since, encryptions } = await bodyOf(client, "GET", "sys/key-status");
+  io.out(`Term          ${String(term)}`);
+  io.out(`Since         ${String(since)}`);
+  io.out(`Encryptions   ${String(encryptions)}`);
+  return 0;
+}
+
+export async function rotate(client: Client, io: Io): Promise<number> {
+  await client.call("POST", "sys/rotate");
+  return keyStatus(client, io);
+}
+
+export interface RekeyOptions {
+  readonly init: boolean;
+  readonly status: boolean;
+  readonly cancel: boolean;
+  readonly keyShares: number;
+  readonly keyThreshold: number;
+  readonly verify: boolean;
+}
+
+const counted = (have: unknown, of: unknown, what: string): string => `${String(have)} of ${String(of)} ${what} given`;
+
+function rekeyLine(status: Body): string {
+  if (status["started"] !== true) return "No rekey is in progress";
+  const made = `for ${String(status["n"])} new shares, ${String(status["t"])} of them needed`;
+  if (status["verification_nonce"] !== undefined) return `Rekey ${made}: waits for new shares to be given back`;
+  return `Rekey ${made}: ${counted(status["progress"], status["required"], "present shares")}`;
+}
+
+function showShares(io: Io, made: Body): void {
+  const shares = (made["keys_base64"] ?? []) as readonly string[];
+  for (const [at, share] of shares.entries()) io.out(`Key ${at + 1}: ${share}`);
+  io.err(
+    made["verification_required"] === true
+      ? "These are shown once, and count once enough of them were given back: writ operator rekey, for each. " +
+          "Until then the present shares stay valid."
+      : "These are shown once. Give each to another person; the shares from before are worth nothing now.",
+  );
+}
+
+/** Exit code 0 where nothing is left to do, 2 while more shares are needed. */
+export async function rekey(client: Client, io: Io, options: RekeyOptions): Promise<number> {
+  if (options.cancel) {
+    await client.call("DELETE", "sys/rekey/init");
+    io.out("Cancelled");
+    return 0;
+  }
+  if (options.init) {
+    const status = await bodyOf(client, "POST", "sys/rekey/init", {
+      secret_shares: options.keyShares,
+      secret_threshold: options.keyThreshold,
+      require_verification: options.verify,
+    });
+    io.out(rekeyLine(status));
+    io.err("Give enough present shares now: writ operator rekey, for each.");
+    return 2;
+  }
+  const status = await bodyOf(client, "GET", "sys/rekey/init");
+  if (options.status || status["started"] !== true) {
+    io.out(rekeyLine(status));
+    if (!options.status) throw new CommandError("start one first: writ operator rekey --init");
+    return status["started"] === true ? 2 : 0;
+  }
+  const verification = status["verification_nonce"];
+  if (verification !== undefined) return verifyRekey(client, io, verification);
+  const made = await bodyOf(client, "POST", "sys/rekey/update", {
+    key: await ask(io, "Present key"),
+    nonce: status["nonce"],
+  });
+  if (made["complete"] !== true) {
+    io.out(counted(made["progress"], made["required"], "present shares"));
+    return 2;
+  }
+  showShares(io, made);
+  return made["verification_required"] === true ? 2 : 0;
+}
+
+async function verifyRekey(client: Client, io: Io, nonce: unknown): Promise<number> {
+  const given = await bodyOf(client, "POST", "sys/rekey/verify", { key: await ask(io, "New key"), nonce });
+  const done = given["complete"] === true;
+  io.out(
+    done ? "The new shares are valid, those from before are not" : counted(given["progress"], given["t"], "new shares"),
+  );
+  return done ? 0 : 2;
+}
+
+export interface RootOptions {
+  readonly init: boolean;
+  readonly status: boolean;
+  readonly cancel: boolean;
+  readonly decode?: string;
+}
+
+const path = "sys/generate-root/attempt";
+
+/** Exit code 0 where nothing is left to do, 2 while more shares are needed. */
+export async function generateRoot(client: Client, io: Io, options: RootOptions): Promise<number> {
+  if (options.decode !== undefined) return decode(io, options.decode);
+  if (options.cancel) {
+    await client.call("DELETE", path);
+    io.out("Cancelled");
+    return 0;
+  }
+  if (options.init) {
+    const { otp, required } = await bodyOf(client, "POST", path, {});
+    io.out(`One-time password: ${String(otp)}`);
+    io.err(
+      `It is shown once, and decodes the token: keep it for yourself. Give ${String(required)} shares now: ` +
+        "writ operator generate-root, for each.",
+    );
+    return 2;
+  }
+  const status = await bodyOf(client, "GET", path);
+  const started = status["started"] === true;
+  if (options.status) {
+    io.out(started ? counted(status["progress"], status["required"], "shares") : "No root generation is in progress");
+    return started ? 2 : 0;
+  }
+  if (!started) throw new CommandError("no root generation is in progress: writ operator generate-root --init");
+  const key = await ask(io, "Unseal key");
+  const given = await bodyOf(client, "POST", "sys/generate-root/update", { key, nonce: status["nonce"] });
+  if (given["complete"] !== true) {
+    io.out(counted(given["progress"], given["required"], "shares"));
+    return 2;
+  }
+  const encoded = String(given["encoded_token"]);
+  io.out(`Encoded token: ${encoded}`);
+  io.err(`Whoever has the one-time password decodes it: writ operator generate-root --decode ${encoded}`);
+  return 0;
+}
+
+async function decode(io: Io, encoded: string): Promise<number> {
+  const token = Buffer.from(encoded, "base64");
+  const otp = Buffer.from(await ask(io, "One-time password"), "latin1");
+  if (token.length === 0 || token.length !== otp.length) {
+    throw new CommandError("token and one-time password do not belong together: their lengths differ");
+  }
+  io.out(Buffer.from(token.map((byte, at) => byte ^ (otp[at] ?? 0))).toString("latin1"));
+  return 0;
+}
