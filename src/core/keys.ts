@@ -111,16 +111,22 @@ export class Keys {
     });
   }
 
-  /** Called about once a second. */
+  async #rotateDue(): Promise<void> {
+    if (!this.#due()) return;
+    const { broker, barrier } = this.#options;
+    await this.#lock.run("due", async () => {
+      if (!this.#due()) return;
+      await this.rotate();
+      await broker.event("rotate", { term: barrier.term.id });
+    });
+  }
+
+  /** Called about once a second. Never rejects: other work waits behind it. */
   async tick(): Promise<void> {
-    const { clock, log, broker, barrier } = this.#options;
-    if (this.#due()) {
-      await this.#lock.run("due", async () => {
-        if (!this.#due()) return;
-        await this.rotate();
-        await broker.event("rotate", { term: barrier.term.id });
-      });
-    }
+    const { clock, log } = this.#options;
+    await this.#rotateDue().catch((error: unknown) => {
+      log.error("the keyring could not get the term that is due; it is tried again", { error });
+    });
     await this.#reencryption.step().catch((error: unknown) => {
       log.warn("entries could not be encrypted in the active term; it is tried again", { error });
     });

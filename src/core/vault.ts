@@ -24,11 +24,11 @@ import { Core } from "./core.ts";
 import type { Door, Health, Initialized, InitOptions, SealStatus } from "./door.ts";
 import { handle } from "./handle.ts";
 import { migrate } from "./migrations.ts";
-import { type Opened, Opening, wipe } from "./opening.ts";
 import { Rekey } from "./rekey.ts";
 import { RootGeneration } from "./rootGeneration.ts";
-import { type SealRecord, SealRecords } from "./sealRecords.ts";
+import { SealRecords } from "./sealRecords.ts";
 import { createRoot } from "./tokens/root.ts";
+import { Unsealing } from "./unsealing.ts";
 
 export interface AuditEntry {
   readonly plugin: AuditPlugin;
@@ -65,21 +65,17 @@ const drainMs = 5_000;
 const closeMs = 2_000;
 const leaseMs = 30_000;
 const rootKeyBytes = 32;
-const firstRetry = 1_000;
-const lastRetry = 60_000;
 
 export class Vault implements Door {
   readonly #options: VaultOptions;
   readonly #barrier: Barrier;
   readonly #lock = new Mutex();
   readonly #records: SealRecords;
-  readonly #opening: Opening;
+  readonly #unsealing: Unsealing;
   readonly #rekey: Rekey;
   readonly #rootGeneration: RootGeneration;
   #core: Core | null = null;
   #sealing: Promise<void> | null = null;
-  /** While the seal is to open by itself: when it is tried next. */
-  #alone: { next: number; readonly attempts: number } | null = null;
   #inFlight = 0;
   #onIdle: (() => void) | null = null;
 
@@ -92,8 +88,9 @@ export class Vault implements Door {
       clock: options.clock,
       format: () => this.#records.current?.format ?? storageFormat,
     });
-    const parts = { barrier: this.#barrier, records: this.#records, seal: options.seal, log: options.log };
-    this.#opening = new Opening(options.seal);
+    const { seal, log, clock } = options;
+    const parts = { barrier: this.#barrier, records: this.#records, seal, log, clock };
+    this.#unsealing = new Unsealing(parts);
     this.#rekey = new Rekey(parts);
     this.#rootGeneration = new RootGeneration(parts);
   }
@@ -101,7 +98,6 @@ export class Vault implements Door {
   static async open(options: VaultOptions): Promise<Vault> {
     const vault = new Vault(options);
     await vault.#records.load();
-    if (options.seal.open !== undefined) vault.#alone = { next: 0, attempts: 0 };
     return vault;
   }
 
@@ -141,7 +137,7 @@ export class Vault implements Door {
         await this.#records.save({ ...record, pending: false });
         log.info("vault initialised", { shares: counts.shares, threshold: counts.threshold });
         unused = [];
-        if (recovery) this.#alone = { next: 0, attempts: 0 };
+        this.#unsealing.expect();
         return { shares: wrapped.shares, recovery, rootToken };
       } finally {
         zero(rootKey, ...unused);
@@ -167,17 +163,10 @@ export class Vault implements Door {
       let own = share;
       try {
         if (record === null || record.pending) throw new VaultError("uninitialized", "Vault is not initialized");
-        if (options.reset) this.#opening.reset();
+        if (options.reset) this.#unsealing.reset();
         if (this.#core !== null || options.reset || share === null) return this.sealStatus();
         own = null;
-        const opened = await this.#opening.give(record, share);
-        if (opened === null) return this.sealStatus();
-        try {
-          await this.#unsealWith(opened);
-        } finally {
-          wipe(opened);
-        }
-        await this.#openCore();
+        if (await this.#unsealing.give(record, share)) await this.#openCore();
         return this.sealStatus();
       } finally {
         zero(own);
@@ -185,64 +174,14 @@ export class Vault implements Door {
     });
   }
 
-  /** Where the seal opens by itself: tries it, again and again with growing pauses, until it is open or sealed by hand.
-   *  Called at start, and once a second. Never rejects. */
-  unsealAlone(): Promise<void> {
-    const { seal, clock, log } = this.#options;
-    if (seal.open === undefined || this.#alone === null || this.#alone.next > clock.now()) return Promise.resolve();
-    return this.#lock.run("life", async () => {
+  /** Where the seal opens by itself, and it is time to try. Called at start, and once a second. Never rejects. */
+  async unsealAlone(): Promise<void> {
+    if (!this.#unsealing.due) return;
+    await this.#lock.run("life", async () => {
       const record = this.#records.current;
-      const { attempts, next } = this.#alone ?? { attempts: 0, next: Infinity };
-      if (next > clock.now() || this.#core !== null || record === null || record.pending) return;
-      this.#alone = { next: clock.now() + Math.min(firstRetry * 2 ** attempts, lastRetry), attempts: attempts + 1 };
-      try {
-        await this.#openAlone(record);
-        const sealedMeanwhile = this.#alone === null;
-        this.#alone = null;
-        if (sealedMeanwhile) await this.seal();
-      } catch (error) {
-        const reason = error instanceof Error ? error.message : "failed";
-        log.error("the vault could not unseal by itself and will try again", { attempts: attempts + 1, error: reason });
-      }
+      if (!this.#unsealing.due || this.#core !== null || record === null || record.pending) return;
+      if (!(await this.#unsealing.alone(record, () => this.#openCore()))) await this.seal();
     });
-  }
-
-  async #openAlone(record: SealRecord): Promise<void> {
-    const { seal, log } = this.#options;
-    const cut = async (): Promise<boolean> => {
-      if (record.former === undefined) return false;
-      const root = await seal.open?.(record.seal);
-      const under = root === undefined || (await this.#barrier.isUnder(root));
-      zero(root);
-      return !under;
-    };
-    const restore = await cut();
-    const root = await seal.open?.(restore ? (record.former?.seal ?? record.seal) : record.seal);
-    try {
-      if (root === undefined) return;
-      await this.#barrier.unseal(root);
-    } finally {
-      zero(root);
-    }
-    if (restore) await this.#records.restoreFormer();
-    else if (record.former !== undefined)
-      log.warn(
-        "the recovery shares from before the last rekey are still taken: if nobody has the new ones, rekey again",
-      );
-    await this.#openCore();
-  }
-
-  async #unsealWith({ stored, own, roots }: Opened): Promise<void> {
-    const [root = own] = roots;
-    const former = stored !== this.#records.current?.seal;
-    // Shares from before a rekey that was cut off: the keyring is under the one root key or under the other.
-    const whole = roots.length === 1 || (await this.#barrier.isUnder(root));
-    await this.#barrier.unseal(whole ? root : own);
-    const { log } = this.#options;
-    if (former && whole)
-      log.warn("unsealed by shares from before the last rekey: if nobody has the new ones, rekey again");
-    const settle = former ? (whole ? null : this.#records.restoreFormer()) : this.#records.dropFormer();
-    await settle?.catch((error: unknown) => log.warn("the record of the last rekey could not be settled", { error }));
   }
 
   async #openCore(): Promise<void> {
@@ -299,7 +238,7 @@ export class Vault implements Door {
 
   /** Refuses requests from now on, lets those in flight end for at most five seconds, then drops every key. */
   seal(): Promise<void> {
-    this.#alone = null;
+    this.#unsealing.stop();
     if (this.#sealing !== null) return this.#sealing;
     const core = this.#core;
     if (core === null) return Promise.resolve();
@@ -357,7 +296,7 @@ export class Vault implements Door {
   sealStatus(): SealStatus {
     const record = this.#records.current;
     const { seal, storage, version, clusterName } = this.#options;
-    const progress = record === null ? null : this.#opening.progress(record);
+    const progress = record === null ? null : this.#unsealing.progress(record);
     const sealed = this.core === null;
     return {
       type: seal.type,

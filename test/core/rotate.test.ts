@@ -126,6 +126,12 @@ describe("sys/rotate", () => {
     fault = "fails";
     expect(await refusal(h.ask("update", "sys/rotate"))).toMatch(/^internal/);
     expect(await status(h)).toMatchObject({ term: 1 });
+    // One that comes by itself fails for nobody else, and is tried again.
+    await h.ask("update", "sys/rotate/config", { interval: "24h" });
+    h.clock.set(h.clock.now() + 24 * 3_600_000);
+    await h.vault.tick();
+    expect(await status(h)).toMatchObject({ term: 1 });
+    await h.ask("update", "sys/rotate/config", { interval: 0 });
     fault = "lands";
     await h.ask("update", "sys/rotate");
     fault = null;
