@@ -78,6 +78,17 @@ describe("token roles", () => {
     expect(await shown(h, auth.client_token)).toMatchObject({ role: "app", path: "auth/token/create/app" });
   });
 
+  it("mean a policy however its name is spelled", async () => {
+    const h = await prepared();
+    await put(h, { allowed_policies: ["A"], allowed_policies_glob: ["Team-*"], disallowed_policies: [" TEAM-X "] });
+    expect((await made(h, "create/app")).policies).toEqual(["a", "default"]);
+    expect((await made(h, "create/app", { policies: ["Team-z", "a"] })).policies).toEqual(["a", "default", "team-z"]);
+    expect(await refusal(made(h, "create/app", { policies: ["team-x"] }))).toMatch(/disallowed/);
+    expect(await refusal(made(h, "create/app", { policies: ["Team-X"] }))).toMatch(/disallowed/);
+    await put(h, { allowed_policies: ["Root"] }).catch(() => {});
+    expect(await refusal(made(h, "create/app", { policies: ["ROOT"] }))).toMatch(/disallowed/);
+  });
+
   it("never give root, whatever a glob says", async () => {
     const h = await prepared();
     expect(await refusal(put(h, { allowed_policies: ["root"] }))).toMatch(/cannot be given by declaration/);

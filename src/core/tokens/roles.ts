@@ -85,27 +85,32 @@ export function roleOf(generation: Generation, name: string): TokenRole | null {
   return declaration === null ? null : (declaration.spec as unknown as TokenRole);
 }
 
+/** Names of policies have one spelling; a role may be written with another. */
+const plain = (name: string): string => name.trim().toLowerCase();
+
+const includes = (names: readonly string[], name: string): boolean => names.some((each) => plain(each) === name);
+
 const matches = (patterns: readonly string[], name: string): boolean =>
-  patterns.some((pattern) => wildcardMatches(pattern, name));
+  patterns.some((pattern) => wildcardMatches(plain(pattern), name));
 
 /** Whether policies come from the role, and not from the maker. */
 export const grants = (role: TokenRole): boolean =>
   role.allowed_policies.length > 0 || role.allowed_policies_glob.length > 0;
 
 export const forbids = (role: TokenRole, name: string): boolean =>
-  name === "root" || role.disallowed_policies.includes(name) || matches(role.disallowed_policies_glob, name);
+  name === "root" || includes(role.disallowed_policies, name) || matches(role.disallowed_policies_glob, name);
 
 const addsDefault = (role: TokenRole): boolean => !role.token_no_default_policy && !forbids(role, "default");
 
 export function allows(role: TokenRole, name: string): boolean {
   if (forbids(role, name)) return false;
-  if (!grants(role) || role.allowed_policies.includes(name)) return true;
+  if (!grants(role) || includes(role.allowed_policies, name)) return true;
   return matches(role.allowed_policies_glob, name) || (name === "default" && addsDefault(role));
 }
 
 /** The policies of a new token of a role that grants them. */
 export function granted(role: TokenRole, given: readonly string[], noDefault: boolean): readonly string[] {
-  const base = given.length > 0 ? given : role.allowed_policies;
+  const base = given.length > 0 ? given : role.allowed_policies.map(plain);
   const wanted = addsDefault(role) && !noDefault ? [...base, "default"] : base;
   for (const name of wanted) {
     if (forbids(role, name))
@@ -124,8 +129,8 @@ const quoted = (names: readonly string[]): string => `[${names.map((name) => JSO
 
 export function checkAlias(role: TokenRole | null, alias: string): string {
   if (role === null) throw new VaultError("invalid", "'entity_alias' is only allowed in combination with token role");
-  const name = alias.trim().toLowerCase();
-  const allowed = role.allowed_entity_aliases.map((pattern) => pattern.toLowerCase());
-  if (name === "" || !matches(allowed, name)) throw new VaultError("invalid", "invalid 'entity_alias' value");
+  const name = plain(alias);
+  if (name === "" || !matches(role.allowed_entity_aliases, name))
+    throw new VaultError("invalid", "invalid 'entity_alias' value");
   return name;
 }
