@@ -135,6 +135,7 @@ export class Ledger {
           }
           table = table.with(edit.put, edit.remove);
           draft = fold(draft, edit);
+          if ("next" in work) await breathe();
           taken.push(waiting);
         } catch (error) {
           waiting.reject(error);

@@ -2,6 +2,8 @@
 // Must hold: a thread that dies fails what it was asked and is replaced at the next question; a question has a deadline.
 // Kinds carry functions, which cannot be sent: the thread imports them from the module it is told.
 
+import { readlinkSync } from "node:fs";
+import { constants, setPriority } from "node:os";
 import { extname } from "node:path";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import type { Declaration, Kind } from "../sdk/kind.ts";
@@ -46,7 +48,19 @@ const compilerModule = new URL(`./compile${extname(new URL(import.meta.url).path
 /** Longer than any work that the limits allow; a thread that takes longer is stuck. */
 const deadline = 15 * 60_000;
 
+/** Compiling may take a while longer where requests need the processor: this thread, and the git that it starts, stand back.
+ *  Linux knows threads by a number of their own; elsewhere nothing changes. */
+function standBack(): void {
+  try {
+    const [, thread] = /\/task\/(\d+)$/.exec(readlinkSync("/proc/thread-self")) ?? [];
+    if (thread !== undefined) setPriority(Number(thread), constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch {
+    // A system without such a file, or that allows no change.
+  }
+}
+
 async function serve(data: Data): Promise<void> {
+  standBack();
   const { kinds } = (await import(data.kindsModule)) as { readonly kinds: readonly Kind[] };
   const { compile } = (await import(data.compilerModule)) as {
     readonly compile: Compile | typeof ownCompile;

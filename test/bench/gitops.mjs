@@ -81,7 +81,7 @@ async function until(what, ms, check) {
   const end = performance.now() + ms;
   while (performance.now() < end) {
     if (await check().catch(() => false)) return;
-    await sleep(2);
+    await sleep(5);
   }
   throw new Error(`waited ${ms} ms for ${what}`);
 }
