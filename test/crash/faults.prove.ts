@@ -17,10 +17,17 @@ let server: Server;
 beforeAll(build);
 afterEach(async () => {
   await server.kill();
-  for (const path of mounted.splice(0)) execFileSync("umount", ["-l", path]);
+  for (const path of mounted.splice(0)) execFileSync(...asRoot("umount", "-l", path));
   await server.remove();
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A user who is not root may be one by asking. */
+const asRoot = (...command: string[]): [string, string[]] => {
+  const [first = "", ...rest] = process.getuid?.() === 0 ? command : ["sudo", "-n", ...command];
+  return [first, rest];
+};
+const mine = `mode=700,uid=${process.getuid?.() ?? 0}`;
 
 /** Says, where it cannot be done, why what needs it is skipped. */
 function can(what: string, command: string, args: readonly string[]): boolean {
@@ -33,8 +40,9 @@ function can(what: string, command: string, args: readonly string[]): boolean {
 function canMount(): boolean {
   const at = join(folder, "mount");
   mkdirSync(at);
-  if (!can("no file system can be mounted here", "mount", ["-t", "tmpfs", "-o", "size=1m", "none", at])) return false;
-  execFileSync("umount", [at]);
+  const mounting = asRoot("mount", "-t", "tmpfs", "-o", "size=1m", "none", at);
+  if (!can("no file system can be mounted here", ...mounting)) return false;
+  execFileSync(...asRoot("umount", at));
   return true;
 }
 
@@ -54,7 +62,7 @@ const shimmed = (kind: "sync" | "write") => ({
 function mount(size: string): void {
   const at = join(server.folder, "storage");
   mkdirSync(at, { mode: 0o700 });
-  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size},mode=700`, "none", at]);
+  execFileSync(...asRoot("mount", "-t", "tmpfs", "-o", `size=${size},${mine}`, "none", at));
   mounted.push(at);
 }
 
@@ -149,11 +157,11 @@ describe.each(["sqlite", "file"])("%s", (type) => {
       "{}",
       "+",
     ]);
-    execFileSync("mount", ["-o", "remount,ro", join(server.folder, "storage")]);
+    execFileSync(...asRoot("mount", "-o", "remount,ro", join(server.folder, "storage")));
     await expect(server.start()).rejects.toThrow(/storage/);
     const after = execFileSync("find", [join(server.folder, "storage"), "-type", "f", "-exec", "sha256sum", "{}", "+"]);
     expect(String(after)).toBe(String(before));
-    execFileSync("mount", ["-o", "remount,rw", join(server.folder, "storage")]);
+    execFileSync(...asRoot("mount", "-o", "remount,rw", join(server.folder, "storage")));
     await server.start();
     await server.unseal();
     await expectAnswered();
@@ -233,7 +241,7 @@ test.skipIf(!hasMount)(
     // Entries take more room as files than in the journal.
     await writeUntilRefused();
     await expectAnswered();
-    execFileSync("mount", ["-o", "remount,size=300m", join(server.folder, "storage")]);
+    execFileSync(...asRoot("mount", "-o", "remount,size=300m", join(server.folder, "storage")));
     await until("a write to go through", async () => (await write()).status === 200);
     for (let n = 0; n < 500; n++) expect((await write()).status).toBe(200);
     await expectAnswered();
