@@ -38,7 +38,8 @@ export class Siege {
   rekeys = 0;
   /** Number of the commit that was answered as applied, or seen. */
   commit = 0;
-  #pushed = 0;
+  /** Numbers of commits, each of which the server may apply by itself at any time after its push. */
+  readonly #pushed: number[] = [];
   #term = 1;
 
   private constructor(server: Server) {
@@ -96,7 +97,7 @@ export class Siege {
       this.rotations += 1;
     } else if (work === "commit") {
       await server.must("POST", "sys/gitops/sync");
-      this.commit = this.#pushed;
+      this.commit = this.#pushed.at(-1) ?? 0;
     } else if (work !== "nothing") await this.#rekey(work !== "rekey");
   }
 
@@ -122,7 +123,8 @@ export class Siege {
     check(term >= this.#term, `term ${term} after ${this.#term}`);
     this.#term = term;
     const number = await this.#applied();
-    check([this.commit, this.#pushed].includes(number), `commit ${number}, not ${this.commit} or ${this.#pushed}`);
+    const may = this.#pushed.filter((one) => one >= this.commit);
+    check(may.includes(number), `commit ${number}, not one of ${may.join(", ")}`);
     this.commit = number;
   }
 
@@ -148,6 +150,6 @@ export class Siege {
     await git(work, "add", ".");
     await git(work, "commit", "--quiet", "-m", `Round ${number}`);
     await git(work, "push", "--quiet", "origin", "HEAD:main");
-    this.#pushed = number;
+    this.#pushed.push(number);
   }
 }
