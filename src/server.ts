@@ -37,7 +37,8 @@ const tickMs = 1_000;
 const auditDeadline = 5_000;
 const graceMs = 3_000;
 
-function one<T extends { readonly type: string }>(what: string, plugins: readonly T[], type: string): T {
+/** The plugin of a type that the config was checked to name. */
+export function one<T extends { readonly type: string }>(what: string, plugins: readonly T[], type: string): T {
   const plugin = plugins.find((each) => each.type === type);
   if (plugin === undefined) throw new Error(`no ${what} of type ${type}`);
   return plugin;

@@ -1,7 +1,9 @@
 // What goes back: Vault's envelope, its other shapes, and the bytes on the wire.
-// Must hold: every answer carries `Cache-Control: no-store`; an answer is written once, whole, with its length.
+// Must hold: every answer carries `Cache-Control: no-store`; an answer is written once, whole, with its length. A stream
+// that fails ends in a broken connection, never like a whole one.
 
 import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from "node:http";
+import { pipeline, Readable } from "node:stream";
 import type { VaultError } from "../sdk/errors.ts";
 import type { Operation, Outcome, Response } from "../sdk/request.ts";
 import { hasBody } from "./body.ts";
@@ -12,6 +14,8 @@ export interface Answer {
   readonly status: number;
   /** JSON unless `type` says otherwise; null for none. */
   readonly body: string | null;
+  /** In place of a body. */
+  readonly stream?: ReadableStream<Uint8Array>;
   readonly type?: string;
   /** Names and values in turn. */
   readonly headers?: readonly string[];
@@ -90,6 +94,12 @@ export function send(incoming: IncomingMessage, outgoing: ServerResponse, answer
   if (answer.headers !== undefined) headers.push(...answer.headers);
   if (unread(incoming)) {
     linger(incoming, outgoing, status, headers, body, limits);
+    return;
+  }
+  if (answer.stream !== undefined) {
+    outgoing.writeHead(status, ["Cache-Control", "no-store", "Content-Type", "application/octet-stream"]);
+    // Either side may break: what is left is destroyed.
+    pipeline(Readable.fromWeb(answer.stream), outgoing, () => {});
     return;
   }
   outgoing.writeHead(status, headers);

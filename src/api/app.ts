@@ -93,7 +93,9 @@ export function createApp(options: AppOptions): App {
     if (target.path.length <= "/v1/".length) throw noRoute("");
     const request = await toRequest(incoming, target, id, clock.now(), limits);
     if (request.share !== undefined) return askWithShare(door, request, outgoing);
-    return answerOf(id, request.operation, await door.handle(request));
+    const response = await door.handle(request);
+    if (response.stream !== undefined) return { status: 200, body: null, stream: await response.stream() };
+    return answerOf(id, request.operation, response);
   };
 
   const app: App = new Hono<{ Bindings: Bindings }>({

@@ -31,6 +31,8 @@ export interface Client {
   send(method: string, path: string, body?: unknown): Promise<Answer>;
   /** The same, but statuses from 400 on (but those in `expected`) throw CommandError with what the server says. */
   call(method: string, path: string, body?: unknown, expected?: readonly number[]): Promise<Answer>;
+  /** The bytes that a POST is answered with, as they come: they end in an error where the server breaks off. */
+  download(path: string, body: unknown): Promise<AsyncIterable<Uint8Array>>;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -75,10 +77,16 @@ const hints: Readonly<Record<string, string>> = {
     "the server closed the connection: is VAULT_ADDR https where the server speaks http, or the other way round?",
 };
 
-function exchange(address: string, token: string | null, method: string, path: string, body: unknown): Promise<Answer> {
+function ask(
+  address: string,
+  token: string | null,
+  method: string,
+  path: string,
+  body: unknown,
+): Promise<IncomingMessage> {
   const { url, socketPath } = target(address);
   const data = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const send = url.protocol === "https:" ? httpsRequest : httpRequest;
   const outgoing = send(
     new URL(`/v1/${path}`, url),
@@ -92,21 +100,22 @@ function exchange(address: string, token: string | null, method: string, path: s
         ...(data && { "Content-Type": "application/json", "Content-Length": data.length }),
       },
     },
-    (message) => {
-      bodyOf(message).then((text) => {
-        const status = message.statusCode ?? 0;
-        try {
-          resolve({ status, body: text === "" ? null : (JSON.parse(text) as Answer["body"]) });
-        } catch {
-          reject(new Error(`it answered ${status} with something that is not JSON: is it a vault?`));
-        }
-      }, reject);
-    },
+    resolve,
   );
   outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
   outgoing.on("error", reject);
   outgoing.end(data);
   return promise;
+}
+
+async function answerOf(message: IncomingMessage): Promise<Answer> {
+  const text = await bodyOf(message);
+  const status = message.statusCode ?? 0;
+  try {
+    return { status, body: text === "" ? null : (JSON.parse(text) as Answer["body"]) };
+  } catch {
+    throw new Error(`it answered ${status} with something that is not JSON: is it a vault?`);
+  }
 }
 
 /** What the server said, and what to do next. */
@@ -129,10 +138,11 @@ export async function createClient(env: Environment): Promise<Client> {
   target(address);
   const token = await tokenOf(env);
   if (token !== null && !/^[\x21-\x7e]+$/.test(token)) throw new CommandError("VAULT_TOKEN must be one word");
+  const explain = (error: NodeJS.ErrnoException): never => {
+    throw new CommandError(`${address}: ${hints[error.code ?? ""] ?? error.message}`);
+  };
   const send: Client["send"] = async (method, path, body) => {
-    const answer = await exchange(address, token, method, path, body).catch((error: NodeJS.ErrnoException) => {
-      throw new CommandError(`${address}: ${hints[error.code ?? ""] ?? error.message}`);
-    });
+    const answer = await ask(address, token, method, path, body).then(answerOf).catch(explain);
     if (answer.status >= 300 && answer.status < 400) {
       throw new CommandError(
         `${address} answers with a redirect, which is not followed: set VAULT_ADDR to the server itself`,
@@ -144,6 +154,12 @@ export async function createClient(env: Environment): Promise<Client> {
     address,
     token,
     send,
+    download: async (path, body) => {
+      const message = await ask(address, token, "POST", path, body).catch(explain);
+      if (message.statusCode === 200 && message.headers["content-type"] === "application/octet-stream") return message;
+      const answer = await answerOf(message).catch(explain);
+      throw new CommandError(refusal("POST", path, answer, token));
+    },
     call: async (method, path, body, expected = []) => {
       const answer = await send(method, path, body);
       if (answer.status >= 400 && !expected.includes(answer.status)) {

@@ -4,10 +4,12 @@ import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { version } from "../version.ts";
 import type { VerifyOptions } from "./audit.ts";
 import { CommandError, createClient } from "./client.ts";
+import type { BackupOptions } from "./backup.ts";
 import type { ExportOptions } from "./exportKeyring.ts";
 import { processIo, type Io } from "./io.ts";
 import type { RekeyOptions, RootOptions } from "./keys.ts";
 import type { PlanOptions } from "./plan.ts";
+import type { RestoreOptions } from "./restore.ts";
 
 function count(text: string): number {
   const value = Number(text);
@@ -80,6 +82,28 @@ function operators(program: Command, io: Io, run: Run): void {
     .command("seal")
     .description("Drops all keys: nothing is served until the vault is unsealed again")
     .action(() => run(loaded().then(([{ seal }, client]) => seal(client, io))));
+  operator
+    .command("backup")
+    .description("Takes everything that the vault has in storage into one age file, while it goes on")
+    .requiredOption("-r, --recipient <recipient...>", "who may open the file, age1…")
+    .requiredOption("-o, --output <file>", "where it is written")
+    .action((options: BackupOptions) =>
+      run(
+        Promise.all([import("./backup.ts"), createClient(io.env)]).then(([{ backup }, client]) =>
+          backup(client, io, options),
+        ),
+      ),
+    );
+  operator
+    .command("restore")
+    .description("Puts a backup into an empty storage, offline, and checks all of it with the vault's unseal keys")
+    .argument("<file>", "what writ operator backup wrote")
+    .requiredOption("-c, --config <file>", "the server configuration that names the storage")
+    .requiredOption("-i, --identity <file>", "age identities of a recipient")
+    .option("--unverified", "asks for no unseal keys; the check is left to the first unseal", false)
+    .action((file: string, options: RestoreOptions) =>
+      run(import("./restore.ts").then(({ restore }) => restore(file, io, options))),
+    );
   operator
     .command("export-keyring")
     .description("Gives the keys of stored values, encrypted to age recipients, for age and age-plugin-writ")

@@ -5,7 +5,7 @@
 
 import type { Logger } from "../lib/log.ts";
 import { VaultError } from "../sdk/errors.ts";
-import type { Op, StorageBackend } from "../sdk/storage.ts";
+import type { Op, StorageBackend, Stored } from "../sdk/storage.ts";
 import { storageFormat } from "./barrier/versions.ts";
 
 export interface SealRecord {
@@ -26,7 +26,7 @@ export interface FormerSeal {
   readonly bridge: string;
 }
 
-const sealKey = "core/seal";
+export const sealKey = "core/seal";
 
 export class SealRecords {
   readonly #storage: StorageBackend;
@@ -40,14 +40,18 @@ export class SealRecords {
     this.#log = log;
   }
 
+  /** Throws VaultError `storage` where it is of a format that this program does not know. */
+  static parse(stored: Stored): SealRecord {
+    const record = JSON.parse(Buffer.from(stored.value).toString("utf8")) as SealRecord;
+    if (Number.isInteger(record.format) && record.format >= 1 && record.format <= storageFormat) return record;
+    const found = `storage has format ${String(record.format)}, which this version does not know`;
+    throw new VaultError("storage", `${found}; run a newer one`);
+  }
+
   async load(): Promise<void> {
     const stored = await this.#storage.get(sealKey);
     if (stored === null) return;
-    const record = JSON.parse(Buffer.from(stored.value).toString("utf8")) as SealRecord;
-    if (!Number.isInteger(record.format) || record.format < 1 || record.format > storageFormat) {
-      const found = `storage has format ${String(record.format)}, which this version does not know`;
-      throw new VaultError("storage", `${found}; run a newer one`);
-    }
+    const record = SealRecords.parse(stored);
     this.current = record;
     this.#version = stored.version;
   }

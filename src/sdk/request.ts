@@ -84,6 +84,8 @@ export interface Response {
   readonly shape?: Shape;
   readonly outcome?: Outcome;
   readonly handout?: Handout;
+  /** Bytes in place of everything else. Called once the answer may go out, or never; nothing is held before that. */
+  readonly stream?: () => Promise<ReadableStream<Uint8Array>>;
   readonly lease?: { readonly id: string; readonly duration: number; readonly renewable: boolean };
   /** The answering mount's type, "kv". The door fills it in; the envelope shows it. */
   readonly mountType?: string;

@@ -14,6 +14,7 @@ import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { addTerm, changeRoot, createKeyring, type Keyring, keyringKey, openKeyring } from "./keyring.ts";
 import type { Findings } from "./scan.ts";
+import type { Snapshot } from "./snapshot.ts";
 import { copyOf, sealed, Session } from "./session.ts";
 import { firstMark, formatMark, markOp, storageFormat, versionsKey } from "./versions.ts";
 import { keysAfter } from "./walk.ts";
@@ -26,6 +27,8 @@ export interface BarrierOptions {
   readonly cacheBytes?: number;
   /** Of the storage, as the seal's record has it; the current one unless given. */
   readonly format?: () => number;
+  /** False where the sum is looked at by somebody else. */
+  readonly summed?: boolean;
 }
 
 const keyringVersion = 1;
@@ -36,6 +39,7 @@ export class Barrier {
   readonly #clock: Clock;
   readonly #cacheBytes: number;
   readonly #format: () => number;
+  readonly #summed: boolean;
   readonly #life = new Mutex();
   #session: Session | null = null;
   /** Counts seals, so that an unseal under way does not undo one. */
@@ -46,6 +50,7 @@ export class Barrier {
     this.#log = options.log;
     this.#clock = options.clock ?? systemClock;
     this.#cacheBytes = options.cacheBytes ?? 64 * 1024 * 1024;
+    this.#summed = options.summed ?? true;
     this.#format = options.format ?? (() => storageFormat);
   }
 
@@ -91,7 +96,7 @@ export class Barrier {
       if (stored === null) throw new VaultError("uninitialized", "Vault is not initialized");
       const keyring = this.#openKeyring(rootKey, stored);
       const session = new Session(this.#storage, this.#log, keyring, this.#cacheBytes);
-      await session.open(this.#format());
+      await session.open(this.#format(), this.#summed);
       if (seals !== this.#seals) {
         session.close();
         throw sealed();
@@ -117,6 +122,16 @@ export class Barrier {
   /** Reads the whole store beside the writes that go on, and says what is wrong with it. */
   scan(options: Parameters<Session["scan"]>[0]): Promise<Findings> {
     return this.#open().scan(options);
+  }
+
+  /** Everything in storage as it is at this moment, for whoever reads it soon. */
+  snapshot(mostBytes?: number): Promise<Snapshot> {
+    return this.#open().snapshot(mostBytes);
+  }
+
+  /** Whether `record`, which came with a backup, is the sum over everything in storage. */
+  verify(record: Stored): Promise<boolean> {
+    return this.#open().verify(record);
   }
 
   /** A new term, active once it is durable; what is under older terms stays readable. */

@@ -19,6 +19,7 @@ import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { deepFreeze, freezePlain } from "./json.ts";
 import { isUnder, keyringKey, nameIn, type Keyring, type WrittenKeyring } from "./keyring.ts";
 import { type Findings, Scan, type ScanOptions } from "./scan.ts";
+import { Snapshot } from "./snapshot.ts";
 import { sumKey } from "./sum.ts";
 import { formatMark, summedFormat, Versions, versionsKey } from "./versions.ts";
 import { type State, Writer } from "./writer.ts";
@@ -59,6 +60,8 @@ export class Session {
   readonly #reads = new Map<string, Promise<Entry | null>>();
   readonly #macs = new Map<string, KeyObject>();
   readonly #find = (name: string): StanzaKey | null => this.#keyring?.terms.get(name)?.stanza ?? null;
+  readonly #seal = (key: string, version: number, value: Uint8Array): Buffer =>
+    encryptBound(this.#keys().active.stanza, key, version, value);
   #keyring: Keyring | null;
   #encryptions = 0;
 
@@ -67,26 +70,24 @@ export class Session {
     this.#log = log;
     this.#keyring = keyring;
     this.#cache = new Lru(cacheBytes);
-    const seal = (key: string, version: number, value: Uint8Array): Buffer =>
-      encryptBound(this.#keys().active.stanza, key, version, value);
     this.#writer = new Writer({
       storage,
       log,
       mac: this.mac("sum"),
-      seal,
+      seal: this.#seal,
       open: (key, stored) => this.#decrypt(key, stored),
       known: (key) => this.#cache.get(key),
       forget: (key) => this.#cache.delete(key),
     });
     const store = { get: (key: string) => storage.get(key), write: (ops: readonly Op[]) => this.#writer.write(ops) };
     this.#versions = new Versions(store, {
-      seal: (version) => seal(versionsKey, version, formatMark),
+      seal: (version) => this.#seal(versionsKey, version, formatMark),
       open: (stored) => void this.#decrypt(versionsKey, stored),
     });
   }
 
   /** For a store of format `format`. Throws VaultError `storage` where the store knows that it has a newer one. */
-  async open(format: number): Promise<void> {
+  async open(format: number, summed: boolean): Promise<void> {
     const mark = await this.#storage.get(versionsKey);
     // One that is missing or damaged stops all writing, and is told by whoever reads it.
     const known = mark !== null && this.#opens(versionsKey, mark) ? (this.#decrypt(versionsKey, mark)[0] ?? 1) : 0;
@@ -94,7 +95,7 @@ export class Session {
       this.#log.security("the seal record was rolled back: it names an older format than the storage has");
       throw new VaultError("storage", `storage: core/seal says format ${format}, where the storage has ${known}`);
     }
-    if (format >= summedFormat) await this.#writer.open();
+    if (summed && format >= summedFormat) await this.#writer.open();
   }
 
   /** Makes a store of format 1 one of the current format, whole or not at all: `record` is the seal's record that says so. */
@@ -113,6 +114,18 @@ export class Session {
     };
     const opens = (key: string, stored: Stored): boolean => this.#opens(key, stored);
     return new Scan({ ...options, pause, opens, storage: this.#storage, writer: this.#writer }).run();
+  }
+
+  /** Everything there is at this moment. `mostBytes` of what is overwritten meanwhile are kept. */
+  snapshot(mostBytes?: number): Promise<Snapshot> {
+    const check = (): void => void this.#keys();
+    const parts = { storage: this.#storage, writer: this.#writer, seal: this.#seal, check };
+    return Snapshot.take({ ...parts, ...(mostBytes !== undefined && { mostBytes }) });
+  }
+
+  /** Whether `record`, which came with a backup, is the sum over everything that is there. */
+  verify(record: Stored): Promise<boolean> {
+    return this.#writer.verify(record, () => void this.#keys());
   }
 
   #opens(key: string, stored: Stored): boolean {

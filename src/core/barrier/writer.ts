@@ -14,7 +14,18 @@ import type { KeyObject } from "node:crypto";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { conflict } from "../../sdk/keys.ts";
 import type { Op, StorageBackend, Stored } from "../../sdk/storage.ts";
-import { corrected, counted, decodeSum, elementOf, emptySum, encodeSum, replaced, type Sum, sumKey } from "./sum.ts";
+import {
+  corrected,
+  counted,
+  decodeSum,
+  elementOf,
+  emptySum,
+  encodeSum,
+  replaced,
+  sameSum,
+  type Sum,
+  sumKey,
+} from "./sum.ts";
 import { keysAfter } from "./walk.ts";
 
 /** What is stored under a key. */
@@ -135,8 +146,17 @@ export class Writer {
 
   /** Starts a sum for a store that has none, from all that is there. `check` may throw to stop. */
   async count(check: () => void): Promise<void> {
+    if (this.sums) this.#sum = await this.#counted(check);
+  }
+
+  /** Whether `record`, a sum of another store's, is that of everything that is there. */
+  async verify(record: Stored, check: () => void): Promise<boolean> {
+    const sum = this.#read(record);
+    return sum !== null && sameSum(sum, await this.#counted(check));
+  }
+
+  async #counted(check: () => void): Promise<Sum> {
     const { storage } = this.#options;
-    if (!this.sums) return;
     let sum = emptySum;
     let keys: readonly string[] = [];
     do {
@@ -145,10 +165,10 @@ export class Writer {
       check();
       for (const [at, key] of keys.entries()) {
         const stored = found[at] ?? null;
-        if (stored !== null && counted(key)) sum = replaced(sum, null, this.stateOf(key, stored).element);
+        if (stored !== null && counted(key)) sum = replaced(sum, null, this.elementOf(key, stored));
       }
     } while (keys.length === countAtOnce);
-    this.#sum = sum;
+    return sum;
   }
 
   /** Calls that wait reject with `reason`, and so do later ones. What is under way is on its way. */
@@ -194,8 +214,11 @@ export class Writer {
   }
 
   stateOf(key: string, stored: Stored): State {
-    const { version } = stored;
-    return { version, element: this.sums && counted(key) ? elementOf(this.#options.mac, key, stored) : 0n };
+    return { version: stored.version, element: this.sums && counted(key) ? this.elementOf(key, stored) : 0n };
+  }
+
+  elementOf(key: string, stored: Stored): bigint {
+    return elementOf(this.#options.mac, key, stored);
   }
 
   #join(write: Write): void {

@@ -1,10 +1,23 @@
-// sys/storage: whether what is stored is what was written.
+// sys/storage: a backup of it, and whether what is stored is what was written.
 
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
+import { backupTo } from "../backup.ts";
 import { coreHandler } from "../call.ts";
 
 export const storageRoutes: readonly Route[] = [
+  {
+    path: "storage/backup",
+    sudo: true,
+    on: {
+      update: coreHandler({
+        summary: "Everything in storage at this moment, as an age file to recipients",
+        mutates: false,
+        fields: { recipients: field.strings("age recipients, age1…", { required: true }) },
+        run: async (call) => ({ stream: backupTo(call.core, call.data.recipients) }),
+      }),
+    },
+  },
   {
     path: "storage/integrity",
     sudo: true,
