@@ -42,7 +42,7 @@ function dice(seed: number): (below: number) => number {
   };
 }
 
-const textOf = (name: string, version: number): string => `secret of ${name}, version ${version}, ${"x".repeat(8_000)}`;
+const textOf = (name: string, version: number): string => `secret of ${name}, version ${version}, ${"x".repeat(1_000)}`;
 
 /** Three versions of each entry; what there was before goes to `old`. */
 async function fill(storage: StorageBackend, old: Map<string, Stored>): Promise<void> {
@@ -241,7 +241,8 @@ function damage(pick: (below: number) => number, folder: string, earlier: string
   const files = filesIn(folder).filter(
     (each) => !each.includes("lock") && !each.endsWith(".pid") && statSync(each).size > 0,
   );
-  const target = some(pick, files);
+  const entries = files.filter((each) => each.includes("entries"));
+  const target = some(pick, entries.length > 0 && pick(3) > 0 ? entries : files);
   const kind = some(pick, ["flip", "truncate", "delete", "swap", "put back"]);
   const name = target.slice(folder.length + 1);
   if (kind === "flip") {
@@ -280,6 +281,8 @@ test.each([
     const barrier = new Barrier({ storage: second, log: silent });
     await barrier.unseal(rootKey);
     for (const name of names) await barrier.view("s/").write([{ key: name, value: Buffer.from(textOf(name, 3)) }]);
+    // So that a journal has been spread into files.
+    for (let n = 0; n < 100; n++) await barrier.view("f/").write([{ key: `k${n % 4}`, value: randomBytes(100_000) }]);
     barrier.seal();
     await second.close();
     cpSync(path, good, { recursive: true });
