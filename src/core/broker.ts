@@ -9,6 +9,7 @@ import type { Logger } from "../lib/log.ts";
 import { systemTimer, type Timer } from "../lib/flight.ts";
 import type { AuditDevice, Head } from "../sdk/audit.ts";
 import { VaultError } from "../sdk/errors.ts";
+import type { Shared } from "./broker/draft.ts";
 import { Format, type Outcome } from "./broker/entry.ts";
 import { type Chain, Feed, type FeedStatus, noHead } from "./broker/feed.ts";
 import { Hasher } from "./broker/hasher.ts";
@@ -47,7 +48,7 @@ interface Live {
   readonly devices: readonly AuditDevice[];
   readonly record: HeadRecord | null;
   /** What the response entry needs of the request entry. */
-  readonly exchanges: WeakMap<Exchange, { readonly shared: string; readonly wait: Wait }>;
+  readonly exchanges: WeakMap<Exchange, { readonly shared: Shared; readonly wait: Wait }>;
   /** Stops the timer of the next save. */
   cancel: () => void;
   saved: number;

@@ -11,6 +11,8 @@ export interface Batch {
   readonly lines: readonly Uint8Array[];
   /** The same lines, one after the other: one write. */
   readonly bytes: Uint8Array;
+  /** The last of them. */
+  readonly head: Head;
 }
 
 /** The last line that a device has kept. */

@@ -34,7 +34,7 @@ export class Chainer {
       lines.push(Buffer.from(`${text}\n`));
     }
     this.lines.push(...lines);
-    return { first, lines, bytes: Buffer.concat(lines) };
+    return { first, head: this.head, lines, bytes: Buffer.concat(lines) };
   }
 }
 

@@ -74,11 +74,9 @@ class FileDevice implements AuditDevice {
 
   write(batch: Batch): Promise<void> {
     return this.#turns.run("file", async () => {
-      const last = batch.lines.at(-1);
-      if (last === undefined) return;
       if (batch.first <= (this.#head?.seq ?? 0)) throw new Error(`line ${batch.first} is in the file already`);
       await this.#open().append(batch.bytes);
-      this.#head = { seq: batch.first + batch.lines.length - 1, hash: lineHash(last) };
+      this.#head = batch.head;
     });
   }
 

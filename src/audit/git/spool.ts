@@ -58,15 +58,13 @@ export class Spool {
   }
 
   async append(batch: Batch): Promise<void> {
-    const last = batch.lines.at(-1);
-    if (last === undefined) return;
     if (this.#journal === null || this.#journal.size >= fileBytes) {
       const next = await Journal.open(join(this.#folder, nameOf(batch.first)), this.#options);
       await this.#journal?.close();
       this.#journal = next;
     }
     await this.#journal.append(batch.bytes);
-    this.#head = { seq: batch.first + batch.lines.length - 1, hash: lineHash(last) };
+    this.#head = batch.head;
   }
 
   async close(): Promise<void> {

@@ -1,13 +1,21 @@
-// Audit entries in Vault's format, written as text from parts that are serialised once: objects are built for nobody.
+// Audit entries in Vault's format, put together from pieces that are serialised once: objects are built for nobody.
 // Must hold: tokens, accessors and every string and number of request and response data are hashed; what is in clear is
 // what Vault has in clear (paths, names of fields and policies, addresses, error texts, which hold no secrets), and the facts
 // that conditions read, none of which is secret.
 
 import { rfc3339 } from "../../lib/clock.ts";
 import type { VaultError } from "../../sdk/errors.ts";
-import type { AuthResult, Request, Response } from "../../sdk/request.ts";
+import type { AuthResult, Connection, Request, Response } from "../../sdk/request.ts";
 import type { Exchange, Principal } from "../exchange.ts";
+import { type Piece, Shared } from "./draft.ts";
 import type { Hasher } from "./hasher.ts";
+
+/** One entry, without its link and without the newline. */
+export interface Entry {
+  readonly opening: string;
+  readonly shared: Shared | null;
+  readonly rest: readonly Piece[];
+}
 
 export type Outcome =
   | { readonly response: Response; readonly error?: undefined }
@@ -19,6 +27,10 @@ interface PrincipalPart {
   readonly auth: string;
   /** Members of `request`. */
   readonly request: string;
+  /** Everything before the request's id, by the rule that allowed it. */
+  readonly openings: Map<string, Piece>;
+  /** What stands between the request's id and its path, by operation and mount. */
+  readonly middles: Map<string, Piece>;
 }
 
 type MountOf = NonNullable<Exchange["mount"]>;
@@ -28,13 +40,26 @@ const list = (names: readonly string[]): string => JSON.stringify(names);
 // A socket that is gone already has no port.
 const number = (value: number): string => (Number.isFinite(value) ? String(value) : "0");
 const rulesKept = 4096;
+const piecesKept = 256;
+const closing: readonly Piece[] = ["}"];
+
+const textOf = (piece: Piece): string => (typeof piece === "string" ? piece : Buffer.from(piece).toString());
+
+function keep(pieces: Map<string, Piece>, key: string, text: string): Piece {
+  const piece = Buffer.from(text);
+  if (pieces.size >= piecesKept) pieces.clear();
+  pieces.set(key, piece);
+  return piece;
+}
 
 export class Format {
   readonly #hasher: Hasher;
-  // Keyed by identity: these objects live as long as what they describe, and the text with them.
+  // Keyed by identity: these objects live as long as what they describe, and the pieces with them.
   readonly #principals = new WeakMap<Principal, PrincipalPart>();
   readonly #mounts = new WeakMap<MountOf, string>();
-  readonly #shared = new WeakMap<object, string>();
+  readonly #responses = new WeakMap<MountOf, Piece>();
+  readonly #connections = new WeakMap<Connection, Piece>();
+  readonly #shared = new WeakMap<object, Piece>();
   readonly #rules = new Map<string, string>();
   #second = -1;
   #untilSecond = "";
@@ -43,65 +68,112 @@ export class Format {
     this.#hasher = hasher;
   }
 
-  /** What both entries of a request share: everything from `auth` up to the end of `request`. */
-  shared(exchange: Exchange): string {
-    const { request, principal, mount } = exchange;
+  /** What both entries of a request share: everything from `generation` up to the end of `request`. */
+  shared(exchange: Exchange): Shared {
+    const { request, principal } = exchange;
     const part = principal === null ? null : this.#principal(principal, request.token);
-    const token = part?.request ?? this.#tokenAlone(request.token);
-    return (
-      `,"generation":${quote(exchange.generation)}` +
-      (exchange.rule === null ? "" : `,"rule":${quote(exchange.rule)}`) +
-      (exchange.facts === null ? "" : `,"facts":${JSON.stringify(exchange.facts)}`) +
-      `,"auth":{${part?.auth ?? '"token_type":"default"'},"policy_results":{"allowed":${exchange.allowed}` +
-      `${exchange.rule === null ? "" : this.#granting(exchange.rule)}}}` +
-      `,"request":{"id":${quote(request.id)}` +
-      (principal === null || principal.entityId === "" ? "" : `,"client_id":${quote(principal.entityId)}`) +
-      `,"operation":"${request.operation}"${mount === null ? "" : this.#mount(mount)}${token}` +
-      `,"namespace":{"id":"root"},"path":${quote(request.path)}${this.#data(request)}` +
-      `,"remote_address":${quote(request.connection.remoteAddress)},"remote_port":${number(request.connection.remotePort)}` +
-      `${request.wrapTtl === undefined ? "" : `,"wrap_ttl":${number(request.wrapTtl)}`}}`
-    );
+    const pieces: Piece[] = [
+      this.#opening(exchange, part),
+      quote(request.id),
+      this.#middle(exchange, part),
+      quote(request.path) + this.#data(request),
+      this.#connection(request.connection),
+      request.wrapTtl === undefined ? "}" : `,"wrap_ttl":${number(request.wrapTtl)}}`,
+    ];
+    if (exchange.facts !== null) pieces.unshift(`,"facts":${JSON.stringify(exchange.facts)}`);
+    return new Shared(pieces);
   }
 
-  request(time: number, shared: string): string {
-    return `"time":"${this.#time(time)}","type":"request"${shared}}`;
+  request(time: number, shared: Shared): Entry {
+    return { opening: `"time":"${this.#time(time)}","type":"request"`, shared, rest: closing };
   }
 
-  response(time: number, shared: string, exchange: Exchange, outcome: Outcome): string {
+  response(time: number, shared: Shared, exchange: Exchange, outcome: Outcome): Entry {
     const { response, error } = outcome;
+    const { mount } = exchange;
     const data = error === undefined ? response.data : error.data;
-    return (
-      `"time":"${this.#time(time)}","type":"response"${shared}` +
-      `,"response":{${exchange.mount === null ? "" : this.#mount(exchange.mount).slice(1)}` +
-      `${this.#body(exchange.mount !== null, data ?? null, response)}}` +
-      `${error === undefined ? "" : `,"error":${quote(error.errors.join("; ") || error.code)}`}}`
-    );
+    const body =
+      data === null || data === undefined
+        ? ""
+        : response?.shared === true
+          ? this.#sharedData(data)
+          : `,"data":${this.#hasher.json(data)}`;
+    const rest: Piece[] = [];
+    if (mount !== null) rest.push(this.#response(mount), body, `${this.#others(response)}}`);
+    // Without a mount the first member has no comma before it.
+    else rest.push(`,"response":{${`${textOf(body)}${this.#others(response)}`.slice(1)}}`);
+    rest.push(error === undefined ? "}" : `,"error":${quote(error.errors.join("; ") || error.code)}}`);
+    return { opening: `"time":"${this.#time(time)}","type":"response"`, shared, rest };
   }
 
   /** Entries that no request made: reconciles, unseal, seal. `facts` hold no secret and stand in clear. */
-  plain(time: number, type: string, facts: Readonly<Record<string, unknown>>): string {
-    return `"time":"${this.#time(time)}","type":${quote(type)},${quote(type)}:${JSON.stringify(facts)}}`;
+  plain(time: number, type: string, facts: Readonly<Record<string, unknown>>): Entry {
+    const opening = `"time":"${this.#time(time)}","type":${quote(type)}`;
+    return { opening, shared: null, rest: [`,${quote(type)}:${JSON.stringify(facts)}}`] };
   }
 
-  /** Members of `response` behind the mount's. */
-  #body(comma: boolean, data: Readonly<Record<string, unknown>> | null, response: Response | undefined): string {
-    let text = "";
-    if (data !== null)
-      text += `,"data":${response?.shared === true ? this.#sharedData(data) : this.#hasher.json(data)}`;
-    if (response?.auth !== undefined) text += `,"auth":${this.#auth(response.auth)}`;
-    if (response?.lease !== undefined) text += `,"secret":{"lease_id":${quote(response.lease.id)}}`;
-    if (response?.warnings !== undefined && response.warnings.length > 0)
-      text += `,"warnings":${list(response.warnings)}`;
-    return comma ? text : text.slice(1);
+  /** Up to the value of the request's `id`. A principal belongs to one generation. */
+  #opening(exchange: Exchange, part: PrincipalPart | null): Piece {
+    const { rule, generation, allowed } = exchange;
+    const key = `${allowed ? "+" : "-"}${rule ?? ""}`;
+    const known = part?.openings.get(key);
+    if (known !== undefined) return known;
+    const text =
+      `,"generation":${quote(generation)}${rule === null ? "" : `,"rule":${quote(rule)}`}` +
+      `,"auth":{${part?.auth ?? '"token_type":"default"'},"policy_results":{"allowed":${allowed}` +
+      `${rule === null ? "" : this.#granting(rule)}}},"request":{"id":`;
+    return part === null ? text : keep(part.openings, key, text);
   }
 
-  #sharedData(data: object): string {
-    let text = this.#shared.get(data);
-    if (text === undefined) {
-      text = this.#hasher.json(data);
-      this.#shared.set(data, text);
+  /** From behind the request's id up to its path. */
+  #middle({ request, principal, mount }: Exchange, part: PrincipalPart | null): Piece {
+    const key = mount === null ? request.operation : `${request.operation} ${mount.accessor} ${mount.path}`;
+    const known = part?.middles.get(key);
+    if (known !== undefined) return known;
+    const text =
+      (principal === null || principal.entityId === "" ? "" : `,"client_id":${quote(principal.entityId)}`) +
+      `,"operation":"${request.operation}"${mount === null ? "" : this.#mount(mount)}` +
+      `${part?.request ?? this.#tokenAlone(request.token)},"namespace":{"id":"root"},"path":`;
+    return part === null ? text : keep(part.middles, key, text);
+  }
+
+  #connection(connection: Connection): Piece {
+    let piece = this.#connections.get(connection);
+    if (piece === undefined) {
+      const { remoteAddress, remotePort } = connection;
+      piece = Buffer.from(`,"remote_address":${quote(remoteAddress)},"remote_port":${number(remotePort)}`);
+      this.#connections.set(connection, piece);
     }
-    return text;
+    return piece;
+  }
+
+  #response(mount: MountOf): Piece {
+    let piece = this.#responses.get(mount);
+    if (piece === undefined) {
+      piece = Buffer.from(`,"response":{${this.#mount(mount).slice(1)}`);
+      this.#responses.set(mount, piece);
+    }
+    return piece;
+  }
+
+  /** Members of `response` behind its data. */
+  #others(response: Response | undefined): string {
+    if (response === undefined) return "";
+    const { auth, lease, warnings } = response;
+    return (
+      (auth === undefined ? "" : `,"auth":${this.#auth(auth)}`) +
+      (lease === undefined ? "" : `,"secret":{"lease_id":${quote(lease.id)}}`) +
+      (warnings === undefined || warnings.length === 0 ? "" : `,"warnings":${list(warnings)}`)
+    );
+  }
+
+  #sharedData(data: object): Piece {
+    let piece = this.#shared.get(data);
+    if (piece === undefined) {
+      piece = Buffer.from(`,"data":${this.#hasher.json(data)}`);
+      this.#shared.set(data, piece);
+    }
+    return piece;
   }
 
   #data(request: Request): string {
@@ -128,6 +200,8 @@ export class Format {
         `,"token_type":${quote(principal.tokenType)},"token_ttl":${number(principal.ttl)}` +
         `,"token_issue_time":"${rfc3339(principal.issuedAt)}"`,
       request: `${own}${accessor === "" ? "" : `,"client_token_accessor":"${accessor}"`}`,
+      openings: new Map(),
+      middles: new Map(),
     };
     this.#principals.set(principal, part);
     return part;

@@ -77,9 +77,14 @@ export class Feed {
     return { name, type, required: this.required, head: this.#kept.seq, state, facts };
   }
 
+  /** Would send what comes next at once. */
+  get idle(): boolean {
+    return this.#busy === null && this.#cancel === null && !this.#refused && !this.#closed;
+  }
+
   /** Sends what there is to send, unless a write or a pause is under way. */
   pump(): void {
-    if (this.#busy !== null || this.#cancel !== null || this.#refused || this.#closed) return;
+    if (!this.idle) return;
     if (this.#kept.seq >= this.#chain.window.head.seq) return;
     this.#busy = this.#step().then(
       () => this.#done(),
@@ -176,7 +181,7 @@ export class Feed {
       const lines = await source.device.read(next, readLimit);
       if (lines.length === 0) continue;
       const head = follow(lines, this.#kept);
-      if (head !== null) return { batch: { first: next, lines, bytes: Buffer.concat(lines) }, head };
+      if (head !== null) return { batch: { first: next, head, lines, bytes: Buffer.concat(lines) }, head };
       this.#chain.log.security("audit lines read back do not continue the chain", {
         device: source.device.name,
         to: this.device.name,

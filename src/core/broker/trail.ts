@@ -10,6 +10,7 @@ import type { Logger } from "../../lib/log.ts";
 import type { Timer } from "../../lib/flight.ts";
 import { lineHash } from "../../sdk/chain.ts";
 import type { Head } from "../../sdk/audit.ts";
+import type { Entry } from "./entry.ts";
 import type { Feed, FeedStatus } from "./feed.ts";
 import { type Bounds, Window } from "./window.ts";
 
@@ -56,6 +57,8 @@ class Waiting implements Wait {
 
 /** A deadline counts as missed between one and one and a quarter times its length. */
 const ticksPerDeadline = 4;
+/** Entries: the window does not count them before they are chained. */
+const mostHeld = 64;
 
 const unkept = (): VaultError =>
   new VaultError("audit", "the audit log did not keep the entry of this request: it is not answered; try again later");
@@ -73,10 +76,12 @@ export class Trail {
   readonly #window: Window;
   readonly #waits: Waiting[] = [];
   #feeds: readonly Feed[] = [];
-  #bodies: string[] = [];
+  #entries: Entry[] = [];
   #next: Waiting | null = null;
   #ticking: (() => void) | null = null;
   #stalled = false;
+  /** Entries wait for a device to be done with its batch. */
+  #held = false;
   #closed = false;
 
   constructor(head: Head, options: TrailOptions) {
@@ -112,21 +117,20 @@ export class Trail {
     return this.#feeds.map((feed) => feed.status);
   }
 
-  /** Chains one entry, given as its text behind `prev`. */
-  add(body: string): Wait {
+  /** Chains one entry. */
+  add(entry: Entry): Wait {
     if (this.#closed || this.#window.full) return this.#refuse();
-    this.#bodies.push(body);
-    if (this.#next === null) {
-      this.#next = new Waiting();
-      setImmediate(() => this.#flush());
-    }
+    this.#entries.push(entry);
+    const first = this.#next === null;
+    this.#next ??= new Waiting();
+    if (first || this.#entries.length === mostHeld) setImmediate(() => this.#flush());
     return this.#next;
   }
 
   /** Refuses new entries, waits for those under way up to the deadline, then lets go of the devices. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#flush();
+    this.#append();
     const { timer, deadline, log } = this.#options;
     await Promise.allSettled(this.#waits.map((wait) => wait.kept));
     for (const feed of this.#feeds) {
@@ -167,6 +171,7 @@ export class Trail {
     const kept = Math.min(some, required);
     while (this.#waits[0] !== undefined && this.#waits[0].last <= kept) this.#waits.shift()?.resolve();
     this.#window.trim(all, some);
+    if (this.#held) this.#append();
     if (this.#stalled && this.#waits.length === 0 && !this.#window.full) {
       this.#stalled = false;
       this.#options.log.warn("the audit log keeps entries again");
@@ -177,12 +182,19 @@ export class Trail {
     return this.#feeds.filter((feed) => !feed.refused);
   }
 
+  /** While every device is busy, a few entries wait to be chained: they then travel as one batch, in one piece. */
   #flush(): void {
+    if (this.#entries.length >= mostHeld || this.#feeds.some((feed) => feed.idle)) this.#append();
+    else this.#held = this.#next !== null;
+  }
+
+  #append(): void {
+    this.#held = false;
     const wait = this.#next;
     if (wait === null) return;
     this.#next = null;
-    this.#window.append(this.#bodies);
-    this.#bodies = [];
+    this.#window.append(this.#entries);
+    this.#entries = [];
     wait.last = this.#window.head.seq;
     this.#waits.push(wait);
     for (const feed of this.#feeds) feed.pump();
@@ -203,6 +215,7 @@ export class Trail {
   /** Time by counting turns of a timer: neither a clock that is set nor a process that was stopped makes entries late. */
   #tick(): void {
     this.#ticking = null;
+    if (this.#held) this.#append();
     for (const feed of this.#feeds) feed.tick(ticksPerDeadline);
     let late = false;
     for (const wait of this.#waits) late ||= ++wait.ticks > ticksPerDeadline;

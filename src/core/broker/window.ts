@@ -3,17 +3,33 @@
 // device has kept may go, since the others can be sent it from there.
 
 import { hash as sha256 } from "node:crypto";
-import { firstPrev, lineHash, linkText } from "../../sdk/chain.ts";
+import { lineHash, linkText } from "../../sdk/chain.ts";
 import type { Batch, Head } from "../../sdk/audit.ts";
+import { Draft } from "./draft.ts";
+import type { Entry } from "./entry.ts";
 
-interface Chunk {
+/** The lines of one turn. */
+class Chunk {
   readonly first: number;
   readonly last: number;
   /** All its lines, one after the other. */
   readonly bytes: Buffer;
-  readonly lines: readonly Uint8Array[];
   /** Of the last line. */
   readonly hash: string;
+  /** Where each line ends. */
+  readonly #ends: readonly number[];
+
+  constructor(first: number, last: number, bytes: Buffer, ends: readonly number[], hash: string) {
+    this.first = first;
+    this.last = last;
+    this.bytes = bytes;
+    this.hash = hash;
+    this.#ends = ends;
+  }
+
+  get lines(): readonly Uint8Array[] {
+    return this.#ends.map((end, index) => this.bytes.subarray(this.#ends[index - 1] ?? 0, end));
+  }
 }
 
 export interface Bounds {
@@ -23,11 +39,7 @@ export interface Bounds {
   readonly most: number;
 }
 
-/** What a line has beside its body, at most: its link with the longest number, and the newline. */
-const linkSize = linkText(Number.MAX_SAFE_INTEGER, firstPrev).length + 1;
 const newline = 0x0a;
-/** Bytes that one UTF-16 unit takes at most. */
-const utf8Most = 3;
 /** Enough for one write: more would only make the next entries wait longer. */
 const batchBytes = 4 * 1024 * 1024;
 
@@ -36,8 +48,7 @@ export class Window {
   readonly #chunks: Chunk[] = [];
   #bytes = 0;
   #head: Head;
-  /** Where lines are written before their length is known. */
-  #draft = Buffer.allocUnsafe(64 * 1024);
+  readonly #draft = new Draft();
 
   /** `head` is the last line before the window. */
   constructor(head: Head, bounds: Bounds) {
@@ -59,37 +70,25 @@ export class Window {
     return this.#chunks[0]?.first ?? this.#head.seq + 1;
   }
 
-  /** Chains entries and adds them. `bodies` are the texts behind `prev`. */
-  append(bodies: readonly string[]): void {
+  /** Chains entries and adds them. */
+  append(entries: readonly Entry[]): void {
+    const draft = this.#draft;
     const ends: number[] = [];
     const first = this.#head.seq + 1;
     let { seq, hash } = this.#head;
-    let at = 0;
-    for (const body of bodies) {
-      const buffer = this.#room(at, linkSize + utf8Most * body.length);
-      // Written in two parts: joined, the body would be copied once more.
-      let end = at + buffer.write(linkText(++seq, hash), at, "latin1");
-      end += buffer.write(body, end, "utf8");
-      hash = sha256("sha256", buffer.subarray(at, end), "hex");
-      buffer[end++] = newline;
-      ends.push(end);
-      at = end;
+    draft.clear();
+    for (const { opening, shared, rest } of entries) {
+      const start = draft.size;
+      draft.add(linkText(++seq, hash) + opening);
+      if (shared !== null) draft.addShared(shared);
+      for (const piece of rest) draft.add(piece);
+      hash = sha256("sha256", draft.view(start), "hex");
+      draft.addByte(newline);
+      ends.push(draft.size);
     }
-    const bytes = Buffer.from(this.#draft.subarray(0, at));
-    const lines = ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end));
-    this.#chunks.push({ first, last: seq, bytes, lines, hash });
-    this.#bytes += at;
+    this.#chunks.push(new Chunk(first, seq, draft.copy(), ends, hash));
+    this.#bytes += draft.size;
     this.#head = { seq, hash };
-  }
-
-  /** The draft, with `more` bytes behind `at`: how long a text is in bytes costs as much to ask as to write it. */
-  #room(at: number, more: number): Buffer {
-    if (this.#draft.length < at + more) {
-      const larger = Buffer.allocUnsafe(2 * (at + more));
-      this.#draft.copy(larger, 0, 0, at);
-      this.#draft = larger;
-    }
-    return this.#draft;
   }
 
   /** What follows line `from - 1`, about 4 MiB at most, and the hash of its last line; null where `from` is not here. */
@@ -110,11 +109,23 @@ export class Window {
     const taken = this.#chunks.slice(start, end);
     const { last: seq, hash } = taken.at(-1) ?? opening;
     const head = { seq, hash };
-    if (taken.length === 1 && from === opening.first) {
-      return { batch: { first: from, lines: opening.lines, bytes: opening.bytes }, head };
+    if (from === opening.first) {
+      const bytes = taken.length === 1 ? opening.bytes : Buffer.concat(taken.map((chunk) => chunk.bytes));
+      return {
+        head,
+        batch: {
+          first: from,
+          head,
+          bytes,
+          // Asked for by few devices: views are not made before.
+          get lines() {
+            return taken.flatMap((chunk) => chunk.lines);
+          },
+        },
+      };
     }
     const lines = taken.flatMap((chunk) => chunk.lines).slice(from - opening.first);
-    return { batch: { first: from, lines, bytes: Buffer.concat(lines) }, head };
+    return { batch: { first: from, head, lines, bytes: Buffer.concat(lines) }, head };
   }
 
   /** The hash of a line that is here. */
