@@ -1,9 +1,9 @@
-// The HTTP side of the vault: which path goes where. Answers are written on Node's own response: on the hot path no
-// WHATWG Request or Response is made.
+// The HTTP side of the vault: which path goes where. Answers are written on Node's own response: on the hot path (`direct`)
+// no WHATWG Request or Response is made, and Hono is not asked.
 // Must hold: everything below /v1/ goes through the door, but for the life-cycle calls and the webhook; the path that
 // picks a route here is the decoded one that the door gets; no error leaves here as anything but `{"errors":[…]}`.
 
-import type { IncomingHttpHeaders, ServerResponse } from "node:http";
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context, Hono } from "hono";
@@ -46,7 +46,14 @@ export interface Bindings extends HttpBindings {
   /** Filled in on the way to the route; the error where the target is none. */
   target?: Target | VaultError;
 }
-export type App = Hono<{ Bindings: Bindings }>;
+type Routes = Hono<{ Bindings: Bindings }>;
+
+export interface App {
+  readonly fetch: Routes["fetch"];
+  /** Answers what `fetch` would answer in the same way, without a WHATWG request and a second look at the path. False where
+   *  the request is for `fetch`. */
+  direct(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
+}
 type Serve = (bindings: Bindings, target: Target, id: string) => Promise<Answer | null>;
 
 export const webhookPath = "/v1/sys/gitops/webhook";
@@ -64,9 +71,12 @@ The state of this server: /v1/sys/seal-status and /v1/sys/health
 const noRoute = (path: string): VaultError =>
   new VaultError("not_found", `no handler for route "${path}". route entry not found.`);
 
-function readTarget(bindings: Bindings): Target | VaultError {
+/** What a URL can have as its host and port: anything else is for `fetch` to refuse. */
+const plainHost = /^[A-Za-z0-9._-]+(?::\d{1,5})?$/;
+
+function readTarget(incoming: IncomingMessage): Target | VaultError {
   try {
-    return parseTarget(bindings.incoming.url ?? "");
+    return parseTarget(incoming.url ?? "");
   } catch (error) {
     if (error instanceof VaultError) return error;
     throw error;
@@ -75,7 +85,7 @@ function readTarget(bindings: Bindings): Target | VaultError {
 
 /** What Hono routes by. Targets that are refused or moved have no route, and end in `notFound`. */
 function routed(bindings: Bindings): string {
-  const target = readTarget(bindings);
+  const target = readTarget(bindings.incoming);
   bindings.target = target;
   return target instanceof VaultError || target.redirect !== null ? "" : target.path;
 }
@@ -98,16 +108,17 @@ export function createApp(options: AppOptions): App {
     return answerOf(id, request.operation, response);
   };
 
-  const app: App = new Hono<{ Bindings: Bindings }>({
+  const fixed = new Map<string, Serve>(
+    Object.entries(lifecycle).map(([path, call]) => [
+      path,
+      ({ incoming, outgoing }, { query }) => call({ incoming, outgoing, query }, options),
+    ]),
+  );
+  const app: Routes = new Hono<{ Bindings: Bindings }>({
     // Hono types the bindings of getPath as unknown.
     getPath: (_request, context) => routed((context as { readonly env: Bindings }).env),
   });
-  for (const [path, call] of Object.entries(lifecycle)) {
-    app.all(
-      path,
-      on(({ incoming, outgoing }, { query }) => call({ incoming, outgoing, query }, options)),
-    );
-  }
+  for (const [path, serve] of fixed) app.all(path, on(serve));
   if (webhook !== undefined) {
     app.all(
       webhookPath,
@@ -133,7 +144,18 @@ export function createApp(options: AppOptions): App {
       throw new VaultError("not_found", "there is nothing here: the API is below /v1/");
     }),
   );
-  return app;
+
+  const direct = (incoming: IncomingMessage, outgoing: ServerResponse): boolean => {
+    if (!plainHost.test(incoming.headers.host ?? "")) return false;
+    const target = readTarget(incoming);
+    if (target instanceof VaultError || target.redirect !== null) return false;
+    const { path } = target;
+    const serve = fixed.get(path) ?? (path.startsWith("/v1/") && path !== webhookPath ? ask : null);
+    if (serve === null) return false;
+    void respond({ incoming, outgoing, target }, serve, log, limits);
+    return true;
+  };
+  return { fetch: app.fetch, direct };
 }
 
 /** Null where shares were sent. */

@@ -96,7 +96,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const recovery = recoverMethods(server, limits);
   const begin = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     recovery.began(incoming, outgoing);
-    void serve(incoming, outgoing);
+    if (purpose === "webhook" || !app.direct(incoming, outgoing)) void serve(incoming, outgoing);
   };
   server.on("request", begin);
   server.on("checkContinue", (incoming, outgoing) => {

@@ -36,6 +36,7 @@ interface Resolved {
 }
 
 const sealedError = (): VaultError => new VaultError("sealed", "Vault is sealed");
+const notAllowed = (): VaultError => new VaultError("denied", "permission denied");
 const missingRoute = (path: string): VaultError =>
   new VaultError("not_found", `no handler for route "${path}". route entry not found.`);
 const lastUsed = (): VaultError =>
@@ -49,7 +50,8 @@ export async function handle(core: Core, request: Request): Promise<Response> {
   const generation = core.generation;
   const mounted = generation.mounts.route(request.path);
   const match = mounted === null ? null : matchOf(mounted, request);
-  const resolved = await resolve(core, generation, request, mounted, match);
+  const resolved =
+    resolveNow(core, generation, request, mounted, match) ?? (await resolve(core, generation, request, mounted, match));
   const { session, operation } = resolved;
   const asked = operation === request.operation ? request : { ...request, operation };
   const exchange: Exchange = {
@@ -100,9 +102,14 @@ function matchOf(mounted: Mounted, request: Request): RouteMatch | null {
   return folder && operation !== "list" && operation !== "scan" && match?.route.folders !== true ? null : match;
 }
 
+const ruleTexts = new WeakMap<NonNullable<Decision["rule"]>, string>();
+
 function ruleOf(decision: Decision | null): string | null {
   const rule = decision?.rule;
-  return rule ? `${rule.policies.join(",")} ${rule.path}` : null;
+  if (!rule) return null;
+  let text = ruleTexts.get(rule);
+  if (text === undefined) ruleTexts.set(rule, (text = `${rule.policies.join(",")} ${rule.path}`));
+  return text;
 }
 
 const pick = (route: Route, operation: Operation): Handler | null =>
@@ -110,6 +117,40 @@ const pick = (route: Route, operation: Operation): Handler | null =>
 
 const mutates = (entry: Handler, operation: Operation): boolean =>
   entry.mutates ?? !(operation === "read" || operation === "list" || operation === "scan" || operation === "help");
+
+/** The same as `resolve` for what is asked most: a known token without a limit that is allowed what it asks for. Null
+ *  where that has to wait for something, or is a refusal. */
+function resolveNow(
+  core: Core,
+  generation: Generation,
+  request: Request,
+  mounted: Mounted | null,
+  match: RouteMatch | null,
+): Resolved | null {
+  const { token, operation } = request;
+  if (token === null || match === null || match.route.unauthenticated || request.wrapTtl !== undefined) return null;
+  if (operation === "update" && match.route.exists) return null;
+  const session = core.sessions.peek(token, generation);
+  if (session === null || session.entry.num_uses !== 0 || session.acl.conditional) return null;
+  if (faultOf(session, request) !== null) return null;
+  const decision = session.acl.check(request.path, operation, request.data, null);
+  if (refusalOf(request.path, match, operation, decision) !== null) return null;
+  return { mounted, match, session, operation, decision, facts: null, lastUse: false, refusal: null };
+}
+
+/** Why the decision does not let a request through; null where it does. */
+function refusalOf(
+  path: string,
+  match: RouteMatch | null,
+  operation: Operation,
+  decision: Decision,
+): VaultError | null {
+  if (!decision.allowed || (match?.route.sudo && !decision.sudo)) return notAllowed();
+  if (match === null) return missingRoute(path);
+  const entry = pick(match.route, operation);
+  if (entry === null) return new VaultError("unsupported", "unsupported operation");
+  return entry.sudo && !decision.sudo ? notAllowed() : null;
+}
 
 /** Who asks, for what, and whether he may. Never throws: a refusal is audited like everything else. */
 async function resolve(
@@ -142,12 +183,8 @@ async function resolve(
       facts = factsOf(session, request.path, operation, { remoteAddress, time: request.time });
     }
     decision = session.acl.check(request.path, operation, request.data, facts);
-    if (!decision.allowed || (match?.route.sudo && !decision.sudo)) throw new VaultError("denied", "permission denied");
-    if (match === null) throw missingRoute(request.path);
-    const entry = pick(match.route, operation);
-    if (entry === null) throw new VaultError("unsupported", "unsupported operation");
-    if (entry.sudo && !decision.sudo) throw new VaultError("denied", "permission denied");
-    return { mounted, match, session, operation, decision, facts, lastUse, refusal: null };
+    const refusal = refusalOf(request.path, match, operation, decision);
+    return { mounted, match, session, operation, decision, facts, lastUse, refusal };
   } catch (error) {
     return {
       mounted,
@@ -168,9 +205,16 @@ async function authenticate(core: Core, generation: Generation, request: Request
   }
   const session =
     core.sessions.peek(request.token, generation) ?? (await core.sessions.load(request.token, generation));
-  if (session.expiresAt !== 0 && request.time >= session.expiresAt) throw deniedError();
-  if (session.bound !== null && !session.bound(request.connection.remoteAddress)) throw deniedError();
+  const fault = faultOf(session, request);
+  if (fault !== null) throw fault;
   return session;
+}
+
+/** Why a token that is known cannot be used for this request. */
+function faultOf(session: Session, { time, connection }: Request): VaultError | null {
+  if (session.expiresAt !== 0 && time >= session.expiresAt) return deniedError();
+  if (session.bound !== null && !session.bound(connection.remoteAddress)) return deniedError();
+  return null;
 }
 
 type Outcome =

@@ -89,7 +89,7 @@ test("an LRU keeps to its weight and drops the longest unused", () => {
 
 test("an LRU agrees with a list that does the same slowly", () => {
   const lru = new Lru<number>(40);
-  let slow: { key: string; value: number; weight: number }[] = [];
+  let slow: { key: string; value: number; weight: number; used: boolean }[] = [];
   let state = 1;
   const pick = (below: number): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -102,12 +102,15 @@ test("an LRU agrees with a list that does the same slowly", () => {
     const action = pick(10);
     if (action < 5) {
       expect(lru.get(key)).toBe(found?.value);
-      slow = found === undefined ? rest : [...rest, found];
+      if (found !== undefined) found.used = true;
     } else if (action < 9) {
       const weight = pick(45);
       lru.set(key, step, weight);
-      slow = weight > 40 ? rest : [...rest, { key, value: step, weight }];
-      while (slow.reduce((sum, each) => sum + each.weight, 0) > 40) slow.shift();
+      slow = weight > 40 ? rest : [...rest, { key, value: step, weight, used: false }];
+      while (slow.reduce((sum, each) => sum + each.weight, 0) > 40) {
+        const oldest = slow.shift();
+        if (oldest?.used === true) slow.push({ ...oldest, used: false });
+      }
     } else {
       lru.delete(key);
       slow = rest;

@@ -1,4 +1,6 @@
-// Values by key, bounded by the sum of their weights; the longest unused go first.
+// Values by key, bounded by the sum of their weights. What has not been asked for longest goes first, roughly: those that
+// were asked for since they last were the oldest are spared once (second chance). Asking then writes one flag in one node,
+// where moving it would touch four that are not in the processor's cache.
 // The order is a ring of nodes and not the order of the Map: moving a key to the end of a Map leaves a hole at its front,
 // and finding the oldest key then means stepping over all holes.
 
@@ -6,6 +8,7 @@ interface Node<V> {
   readonly key: string;
   value: V;
   weight: number;
+  used: boolean;
   older: Node<V>;
   newer: Node<V>;
 }
@@ -25,10 +28,7 @@ export class Lru<V> {
   get(key: string): V | undefined {
     const node = this.#nodes.get(key);
     if (node === undefined) return undefined;
-    if (node !== this.#newest) {
-      this.#unlink(node);
-      this.#append(node);
-    }
+    if (!node.used) node.used = true;
     return node.value;
   }
 
@@ -36,11 +36,11 @@ export class Lru<V> {
   set(key: string, value: V, weight: number): void {
     this.delete(key);
     if (weight > this.#limit) return;
-    const node = { key, value, weight } as Node<V>;
+    const node = { key, value, weight, used: false } as Node<V>;
     this.#nodes.set(key, node);
     this.#append(node);
     this.#weight += weight;
-    while (this.#weight > this.#limit && this.#newest !== null) this.delete(this.#newest.newer.key);
+    while (this.#weight > this.#limit && this.#newest !== null) this.#turn(this.#newest.newer);
   }
 
   delete(key: string): void {
@@ -67,6 +67,17 @@ export class Lru<V> {
 
   get weight(): number {
     return this.#weight;
+  }
+
+  /** Ends the oldest, or spares it. */
+  #turn(oldest: Node<V>): void {
+    if (!oldest.used) {
+      this.delete(oldest.key);
+      return;
+    }
+    oldest.used = false;
+    this.#unlink(oldest);
+    this.#append(oldest);
   }
 
   #append(node: Node<V>): void {
