@@ -4,11 +4,12 @@ import { rfc3339 } from "../../lib/clock.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
+import type { Response } from "../../sdk/request.ts";
 import type { ViewEntry } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { Core } from "../core.ts";
 import { resourceRoutes } from "../resources.ts";
-import { mappedPolicies } from "../session.ts";
+import { mappedPolicies, type Session } from "../session.ts";
 import { isBatch } from "./batch.ts";
 import { create, createFields, ownSession } from "./create.ts";
 import type { TokenEntry } from "./entry.ts";
@@ -42,6 +43,10 @@ function unlessInvalid(error: unknown): null {
   throw error;
 }
 
+/** Seconds left, 0 for a token that never ends. */
+const ttlAt = ({ expires_at: end }: TokenEntry, time: number): number =>
+  end === 0 ? 0 : Math.max(0, Math.ceil((end - time) / 1000));
+
 async function shown(call: CoreCall, entry: TokenEntry, token: string): Promise<Record<string, unknown>> {
   const { core, generation } = call;
   const entity = core.sessions.entityOf(entry, generation);
@@ -69,9 +74,24 @@ async function shown(call: CoreCall, entry: TokenEntry, token: string): Promise<
     ...(entry.bound_cidrs.length > 0 && { bound_cidrs: entry.bound_cidrs }),
     policies: mappedPolicies(generation, entry) ?? [],
     renewable: entry.renewable,
-    ttl: entry.expires_at === 0 ? 0 : Math.max(0, Math.ceil((entry.expires_at - call.request.time) / 1000)),
+    ttl: ttlAt(entry, call.request.time),
     type: entry.type,
   };
+}
+
+const looks = new WeakMap<Session, { readonly ttl: number; readonly response: Response }>();
+
+/** The caller's own token. While its time to live reads the same, it is the same object: clients ask often, and what they
+ *  are told and what the audit makes of it is then worked out once. */
+async function own(call: CoreCall): Promise<Response> {
+  const session = ownSession(call);
+  const ttl = ttlAt(session.entry, call.request.time);
+  const known = looks.get(session);
+  if (known?.ttl === ttl) return known.response;
+  const data = await shown(call, session.entry, call.request.token ?? "");
+  const response: Response = { data: Object.freeze(data), shared: true };
+  looks.set(session, { ttl, response });
+  return response;
 }
 
 async function revoke(call: CoreCall, found: ViewEntry<TokenEntry> | null, token = ""): Promise<null> {
@@ -122,14 +142,12 @@ export const tokenRoutes: readonly Route[] = [
     on: {
       read: coreHandler({
         summary: "The caller's own token",
-        run: async (call) => ({ data: await shown(call, ownSession(call).entry, call.request.token ?? "") }),
+        run: own,
       }),
       update: coreHandler({
         summary: "The caller's own token",
         mutates: false,
-        run: async (call) => ({
-          data: await shown(call, ownSession(call).entry, call.request.token ?? ""),
-        }),
+        run: own,
       }),
     },
   },
@@ -138,7 +156,7 @@ export const tokenRoutes: readonly Route[] = [
     on: {
       read: coreHandler({
         summary: "The caller's own token",
-        run: async (call) => ({ data: await shown(call, ownSession(call).entry, call.request.token ?? "") }),
+        run: own,
       }),
       update: coreHandler({
         summary: "Any token",
