@@ -65,6 +65,7 @@ describe("keeping", () => {
     probe.mode = "hang";
     const broker = await openBroker([probe]);
     const served = [serve(broker)];
+    await turns();
     for (let turn = 0; turn < 20; turn++) {
       await turns(1);
       served.push(serve(broker));
@@ -75,6 +76,19 @@ describe("keeping", () => {
     expect(probe.writes).toBe(2);
     expect(await sound(probe)).toMatchObject({ ok: true, count: 42 });
   });
+});
+
+test("what comes turn by turn is one batch, up to a number of entries", async () => {
+  const probe = new Probe("a");
+  const broker = await openBroker([probe]);
+  const served: Promise<void>[] = [];
+  for (let turn = 0; turn < 40; turn++) {
+    served.push(serve(broker));
+    await turns(1);
+  }
+  await Promise.all(served);
+  expect(probe.writes).toBe(2);
+  expect(await sound(probe)).toMatchObject({ ok: true, count: 80 });
 });
 
 describe("not keeping", () => {

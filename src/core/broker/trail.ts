@@ -121,10 +121,12 @@ export class Trail {
   add(entry: Entry): Wait {
     if (this.#closed || this.#window.full) return this.#refuse();
     this.#entries.push(entry);
-    const first = this.#next === null;
-    this.#next ??= new Waiting();
-    if (first || this.#entries.length === mostHeld) setImmediate(() => this.#flush());
-    return this.#next;
+    const wait = this.#next ?? new Waiting();
+    if (this.#next === null) {
+      this.#next = wait;
+      setImmediate(() => this.#flush(0));
+    } else if (this.#held && this.#entries.length >= mostHeld) this.#append();
+    return wait;
   }
 
   /** Refuses new entries, waits for those under way up to the deadline, then lets go of the devices. */
@@ -182,9 +184,13 @@ export class Trail {
     return this.#feeds.filter((feed) => !feed.refused);
   }
 
-  /** While every device is busy, a few entries wait to be chained: they then travel as one batch, in one piece. */
-  #flush(): void {
-    if (this.#entries.length >= mostHeld || this.#feeds.some((feed) => feed.idle)) this.#append();
+  /** Entries wait to be chained while every device is busy, and as long as each turn of the event loop brings more of them,
+   *  up to a number: they then travel as one batch, whose way to a thread and back costs as much as serving a request. */
+  #flush(before: number): void {
+    const count = this.#entries.length;
+    if (count >= mostHeld) this.#append();
+    else if (count > before) setImmediate(() => this.#flush(count));
+    else if (this.#feeds.some((feed) => feed.idle)) this.#append();
     else this.#held = this.#next !== null;
   }
 
