@@ -3,7 +3,7 @@
 // Must hold: the parser takes exactly the grammar (canonical base64, no CR, no empty argument) and nothing is returned
 // from a file before its last byte is authenticated. A file key is never used for two files.
 
-import { createCipheriv, createDecipheriv, createHmac, createSecretKey, hash, type KeyObject } from "node:crypto";
+import { createCipheriv, createDecipheriv, hash } from "node:crypto";
 import { equalBytes, randomBuffer, zero } from "./bytes.ts";
 
 /** Which part of a file is wrong. "match": no key fits the stanza, or the one that should does not open it. */
@@ -43,20 +43,22 @@ const saltSize = 16;
 const vchars = /^[\x21-\x7e]+$/;
 const zeroNonce = Buffer.alloc(12);
 // HKDF-Extract without a salt is HMAC under 32 zeros (RFC 5869 section 2.2).
-const noSalt = createSecretKey(Buffer.alloc(32));
-
-const keyed = (key: KeyObject, data: Uint8Array): Buffer => createHmac("sha256", key).update(data).digest();
+const noSalt = Buffer.alloc(32);
 
 const block = 64;
 const inner = Buffer.alloc(block + maxHeader);
 const outer = Buffer.alloc(block + 32);
 const ipad = Buffer.alloc(block, 0x36);
 const opad = Buffer.alloc(block, 0x5c);
-const blank = Buffer.alloc(block);
+/** Views of `inner` by length, for what is short: making one costs as much as a hash. */
+const views: Buffer[] = [];
+const viewed = 512;
 
-/** HMAC-SHA-256 (RFC 2104) under a key of at most 64 bytes that is used once or twice: two one-shot hashes cost less than
- *  createHmac, which on Node 24 first makes a key object of a raw key for 10 µs. */
-function hmac(key: Uint8Array, data: Uint8Array): Buffer {
+/** HMAC-SHA-256 (RFC 2104) under a key of at most 64 bytes. Two one-shot hashes cost less than createHmac, even with a key
+ *  object. The inner hash travels as text, since a buffer costs more than the hash; without the key it tells nothing.
+ *  Where the key is known to all and the data is the secret (HKDF-Extract), it tells everything: `secret` keeps it a
+ *  buffer, which is overwritten. */
+function hmac(key: Uint8Array, data: Uint8Array, secret = false): Buffer {
   inner.set(ipad);
   outer.set(opad);
   for (let at = 0; at < key.length; at++) {
@@ -65,20 +67,29 @@ function hmac(key: Uint8Array, data: Uint8Array): Buffer {
     outer[at] = byte ^ 0x5c;
   }
   inner.set(data, block);
-  outer.set(hash("sha256", inner.subarray(0, block + data.length), "buffer"), block);
+  const size = block + data.length;
+  const view = size > viewed ? inner.subarray(0, size) : (views[size] ??= inner.subarray(0, size));
+  if (secret) {
+    const half = hash("sha256", view, "buffer");
+    outer.set(half, block);
+    zero(half);
+  } else {
+    outer.write(hash("sha256", view, "binary"), block, "latin1");
+  }
   const mac = hash("sha256", outer, "buffer");
-  inner.set(blank);
-  inner.set(blank, block);
-  outer.set(blank);
+  inner.fill(0, 0, 2 * block);
+  outer.fill(0);
   return mac;
 }
+
+const extract = (salt: Uint8Array, key: Uint8Array): Buffer => hmac(salt, key, true);
 
 const oneByte = Buffer.from([1]);
 
 /** HKDF-SHA-256 (RFC 5869), one block. `salt` has at most 64 bytes; empty is none. Leaves no copy of `key`, which
  *  node:crypto's own keeps in a key object until that is collected. */
 export function hkdf(key: Uint8Array, salt: Uint8Array, info: string): Buffer {
-  const extracted = hmac(salt, key);
+  const extracted = extract(salt, key);
   const out = hmac(extracted, Buffer.concat([Buffer.from(info), oneByte]));
   zero(extracted);
   return out;
@@ -145,7 +156,7 @@ const payloadInfo = Buffer.from("payload\x01");
 
 /** HKDF-SHA-256 of the file key without a salt, then HMAC of the header (age.md, "Header MAC"). */
 function macOf(fileKey: Uint8Array, covered: Uint8Array): Buffer {
-  const extracted = keyed(noSalt, fileKey);
+  const extracted = extract(noSalt, fileKey);
   const key = hmac(extracted, headerInfo);
   const mac = hmac(key, covered);
   zero(extracted, key);
@@ -158,7 +169,7 @@ export function checkHeader(header: Header, fileKey: Uint8Array): void {
 }
 
 function payloadKey(fileKey: Uint8Array, nonce: Uint8Array): Buffer {
-  const extracted = hmac(nonce, fileKey);
+  const extracted = extract(nonce, fileKey);
   const key = hmac(extracted, payloadInfo);
   zero(extracted);
   return key;
@@ -172,8 +183,10 @@ function chunkNonce(index: number, last: boolean): Buffer {
   return nonce;
 }
 
+const aead = { authTagLength: tagSize };
+
 function sealChunk(key: Uint8Array, nonce: Buffer, chunk: Uint8Array, out: Buffer, at: number): number {
-  const cipher = createCipheriv("chacha20-poly1305", key, nonce, { authTagLength: tagSize });
+  const cipher = createCipheriv("chacha20-poly1305", key, nonce, aead);
   out.set(cipher.update(chunk), at);
   cipher.final();
   out.set(cipher.getAuthTag(), at + chunk.length);
@@ -182,7 +195,7 @@ function sealChunk(key: Uint8Array, nonce: Buffer, chunk: Uint8Array, out: Buffe
 
 function openChunk(key: Uint8Array, nonce: Buffer, chunk: Uint8Array): Buffer | null {
   if (chunk.length < tagSize) return null;
-  const decipher = createDecipheriv("chacha20-poly1305", key, nonce, { authTagLength: tagSize });
+  const decipher = createDecipheriv("chacha20-poly1305", key, nonce, aead);
   decipher.setAuthTag(chunk.subarray(chunk.length - tagSize));
   const plain = decipher.update(chunk.subarray(0, chunk.length - tagSize));
   try {
@@ -224,22 +237,28 @@ export function openPayload(fileKey: Uint8Array, payload: Uint8Array): Buffer {
 /** A symmetric key that wraps file keys. Its stanza is `-> <name> <salt>`, where `name` is one or more arguments. */
 export interface StanzaKey {
   readonly name: string;
-  /** HKDF-Extract of the key, made once; the key itself is not kept. */
-  readonly extracted: KeyObject;
+  /** HKDF-Extract of the key, made once; the key itself is not kept. `wipe` overwrites it. */
+  readonly extracted: Buffer;
+  /** What HKDF-Expand is asked for: name, space, room for a salt, and a one. */
+  readonly info: Buffer;
 }
 
 /** `key` is 32 uniformly random bytes and stays the caller's to wipe. */
-export function stanzaKey(name: string, key: Uint8Array): StanzaKey {
-  const extracted = keyed(noSalt, key);
-  const made = { name, extracted: createSecretKey(extracted) };
-  zero(extracted);
-  return made;
-}
+export const stanzaKey = (name: string, key: Uint8Array): StanzaKey => ({
+  name,
+  extracted: extract(noSalt, key),
+  info: Buffer.concat([Buffer.from(`${name} `, "latin1"), Buffer.alloc(saltSize), Buffer.from([1])]),
+});
+
+/** Ends the key's use. */
+export const wipe = (key: StanzaKey): void => zero(key.extracted);
 
 /** HKDF-Expand with info = name, space, salt; one block. The salt stands in the info because the extract step, whose key
  *  it would be, is done once for all files (RFC 5869 sections 2.3 and 3.3: the input is a uniform key already). */
-const wrappingKey = (key: StanzaKey, salt: Buffer): Buffer =>
-  keyed(key.extracted, Buffer.concat([Buffer.from(`${key.name} `, "latin1"), salt, oneByte]));
+function wrappingKey({ extracted, info }: StanzaKey, salt: Buffer): Buffer {
+  info.set(salt, info.length - 1 - saltSize);
+  return hmac(extracted, info);
+}
 
 /** A whole age file in memory of its own. */
 export function encryptFile(key: StanzaKey, plaintext: Uint8Array): Buffer {

@@ -6,7 +6,7 @@
 //    its place, and a read that a write has overtaken is not kept.
 
 import { createHmac, createPrivateKey, createSecretKey, type KeyObject } from "node:crypto";
-import { AgeError, type StanzaKey } from "../../lib/age.ts";
+import { AgeError, type StanzaKey, wipe } from "../../lib/age.ts";
 import { decryptBound, encryptBound } from "../../lib/bound.ts";
 import { zero } from "../../lib/bytes.ts";
 import { encodeIdentity } from "../../sdk/keyring.ts";
@@ -141,6 +141,7 @@ export class Session {
 
   /** Forgets keys and entries. Calls under way reject with `sealed`. */
   close(): void {
+    for (const { stanza } of this.#keyring?.terms.values() ?? []) wipe(stanza);
     this.#keyring = null;
     this.#writer.close(sealed());
     for (const entry of this.#cache.values()) {

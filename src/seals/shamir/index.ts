@@ -3,7 +3,7 @@
 // Must hold: shares and keys are byte arrays, overwritten as soon as they are used or refused, and never strings.
 // Known gap: shares carry no check of their own, so a wrong one shows only when the last one needed has been given.
 
-import { AgeError, stanzaKey } from "../../lib/age.ts";
+import { AgeError, stanzaKey, wipe } from "../../lib/age.ts";
 import { decryptBound, encryptBound } from "../../lib/bound.ts";
 import { randomKey, zero } from "../../lib/bytes.ts";
 import { VaultError } from "../../sdk/errors.ts";
@@ -30,14 +30,16 @@ class ShamirSeal implements Seal {
     checkCounts(counts);
     const { shares, threshold } = counts;
     const unsealKey = randomKey(keySize);
+    const key = stanzaKey(stanza, unsealKey);
     try {
-      const file = encryptBound(stanzaKey(stanza, unsealKey), boundPath, boundVersion, rootKey);
+      const file = encryptBound(key, boundPath, boundVersion, rootKey);
       return {
         stored: { type: this.type, shares, threshold, wrapped: file.toString("base64") },
         shares: splitKey(unsealKey, counts),
       };
     } finally {
       zero(unsealKey);
+      wipe(key);
     }
   }
 
@@ -63,8 +65,8 @@ class ShamirSeal implements Seal {
 }
 
 function open(unsealKey: Uint8Array, wrapped: Buffer): Uint8Array {
+  const key = stanzaKey(stanza, unsealKey);
   try {
-    const key = stanzaKey(stanza, unsealKey);
     return decryptBound((name) => (name === stanza ? key : null), boundPath, boundVersion, wrapped);
   } catch (error) {
     if (!(error instanceof AgeError)) throw error;
@@ -72,6 +74,8 @@ function open(unsealKey: Uint8Array, wrapped: Buffer): Uint8Array {
       "invalid",
       "the shares do not open this vault: one is wrong or of another set; start over with all shares",
     );
+  } finally {
+    wipe(key);
   }
 }
 
