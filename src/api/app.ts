@@ -1,11 +1,9 @@
-// The HTTP side of the vault: which path goes where. Answers are written on Node's own response: on the hot path (`direct`)
-// no WHATWG Request or Response is made, and Hono is not asked.
+// The HTTP side of the vault: which path goes where. Answers are written on Node's own response: no WHATWG Request or
+// Response is made, and what goes through the door or is asked all the time is not routed by Hono.
 // Must hold: everything below /v1/ goes through the door, but for the life-cycle calls and the webhook; the path that
 // picks a route here is the decoded one that the door gets; no error leaves here as anything but `{"errors":[…]}`.
 
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
-import type { HttpBindings } from "@hono/node-server";
-import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type Context, Hono } from "hono";
 import type { Clock } from "../lib/clock.ts";
 import { zero } from "../lib/bytes.ts";
@@ -42,18 +40,15 @@ export interface AppOptions {
   readonly allowInit: "local" | "any";
 }
 
-export interface Bindings extends HttpBindings {
+export interface Bindings {
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
   /** Filled in on the way to the route; the error where the target is none. */
   target?: Target | VaultError;
 }
 type Routes = Hono<{ Bindings: Bindings }>;
-
-export interface App {
-  readonly fetch: Routes["fetch"];
-  /** Answers what `fetch` would answer in the same way, without a WHATWG request and a second look at the path. False where
-   *  the request is for `fetch`. */
-  direct(incoming: IncomingMessage, outgoing: ServerResponse): boolean;
-}
+/** Answers a request, whatever it is. */
+export type App = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 type Serve = (bindings: Bindings, target: Target, id: string) => Promise<Answer | null>;
 
 export const webhookPath = "/v1/sys/gitops/webhook";
@@ -71,8 +66,10 @@ The state of this server: /v1/sys/seal-status and /v1/sys/health
 const noRoute = (path: string): VaultError =>
   new VaultError("not_found", `no handler for route "${path}". route entry not found.`);
 
-/** What a URL can have as its host and port: anything else is for `fetch` to refuse. */
-const plainHost = /^[A-Za-z0-9._-]+(?::\d{1,5})?$/;
+// Hono asks a request for no more than its method, and these routes take any; its path comes from `getPath`. A real one,
+// and a real response, would load Node's whole fetch for nothing.
+const asked = Object.freeze({ method: "GET" }) as Parameters<Routes["fetch"]>[0];
+const answered = Object.freeze({}) as Response;
 
 function readTarget(incoming: IncomingMessage): Target | VaultError {
   try {
@@ -83,11 +80,14 @@ function readTarget(incoming: IncomingMessage): Target | VaultError {
   }
 }
 
-/** What Hono routes by. Targets that are refused or moved have no route, and end in `notFound`. */
+/** A path that no target has: dot segments are refused. */
+const nowhere = "/.";
+
+/** What Hono routes by. Targets that are refused or moved have no route. */
 function routed(bindings: Bindings): string {
   const target = readTarget(bindings.incoming);
   bindings.target = target;
-  return target instanceof VaultError || target.redirect !== null ? "" : target.path;
+  return target instanceof VaultError || target.redirect !== null ? nowhere : target.path;
 }
 
 export function createApp(options: AppOptions): App {
@@ -96,7 +96,7 @@ export function createApp(options: AppOptions): App {
 
   const on = (serve: Serve) => async (c: Context<{ Bindings: Bindings }>) => {
     await respond(c.env, serve, log, limits);
-    return RESPONSE_ALREADY_SENT;
+    return answered;
   };
 
   const ask: Serve = async ({ incoming, outgoing }, target, id) => {
@@ -118,7 +118,6 @@ export function createApp(options: AppOptions): App {
     // Hono types the bindings of getPath as unknown.
     getPath: (_request, context) => routed((context as { readonly env: Bindings }).env),
   });
-  for (const [path, serve] of fixed) app.all(path, on(serve));
   if (webhook !== undefined) {
     app.all(
       webhookPath,
@@ -133,29 +132,26 @@ export function createApp(options: AppOptions): App {
       }),
     );
   }
-  app.all("/v1/*", on(ask));
   app.all(
     "/",
     on(async () => ({ status: 200, body: index, type: "text/plain; charset=utf-8" })),
   );
-  app.notFound(
+  app.all(
+    "*",
     on(async (_bindings, { path }) => {
       if (path === "*") throw new VaultError("unsupported", "unsupported method");
       throw new VaultError("not_found", "there is nothing here: the API is below /v1/");
     }),
   );
 
-  const direct = (incoming: IncomingMessage, outgoing: ServerResponse): boolean => {
-    if (!plainHost.test(incoming.headers.host ?? "")) return false;
+  return (incoming, outgoing) => {
     const target = readTarget(incoming);
-    if (target instanceof VaultError || target.redirect !== null) return false;
-    const { path } = target;
-    const serve = fixed.get(path) ?? (path.startsWith("/v1/") && path !== webhookPath ? ask : null);
-    if (serve === null) return false;
-    void respond({ incoming, outgoing, target }, serve, log, limits);
-    return true;
+    const path = target instanceof VaultError || target.redirect !== null ? nowhere : target.path;
+    const routedHere = path === webhookPath && webhook !== undefined;
+    const serve = fixed.get(path) ?? (path.startsWith("/v1/") && !routedHere ? ask : null);
+    if (serve === null) void app.fetch(asked, { incoming, outgoing });
+    else void respond({ incoming, outgoing, target }, serve, log, limits);
   };
-  return { fetch: app.fetch, direct };
 }
 
 /** Null where shares were sent. */

@@ -5,9 +5,9 @@
 import { connect, isIP, type AddressInfo } from "node:net";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { lstat, unlink } from "node:fs/promises";
-import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import type { Logger } from "../lib/log.ts";
 import { type App, webhookPath } from "./app.ts";
+import { send } from "./answer.ts";
 import { announced } from "./body.ts";
 import { isLoopbackAddress } from "./http.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
@@ -50,11 +50,8 @@ export function isLoopback(address: string): boolean {
   return "path" in place || isLoopbackAddress(place.host);
 }
 
-const json = (status: number, message: string): Response =>
-  new Response(`${JSON.stringify({ errors: [message] })}\n`, {
-    status,
-    headers: { "Content-Type": "application/json", "Cache-Control": "no-store" },
-  });
+// RFC 3986 section 3.2: a name or an address, and a port.
+const host = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
 /** The path of the target, as sent: only the plain form of the webhook's path is taken. */
 const isWebhook = (incoming: IncomingMessage): boolean => (incoming.url ?? "").split("?", 1)[0] === webhookPath;
@@ -64,22 +61,8 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const { app, purpose, log } = options;
   const limits: Limits = { ...defaultLimits, ...options.limits };
   const place = parseAddress(options.address);
-  const serve = getRequestListener(
-    (request, bindings) => {
-      // Only ever an HTTP/1 server: createServer below.
-      const http = bindings as HttpBindings;
-      if (purpose === "webhook" && !isWebhook(http.incoming))
-        return json(404, "this address takes webhook deliveries only");
-      return app.fetch(request, http);
-    },
-    {
-      overrideGlobalObjects: false,
-      // answer.ts looks after bodies that nobody read.
-      autoCleanupIncoming: false,
-      // A missing or malformed Host header: the app never sees the request, and answers all others itself.
-      errorHandler: () => json(400, "the request has no valid Host header"),
-    },
-  );
+  const refuse = (incoming: IncomingMessage, outgoing: ServerResponse, status: number, message: string): void =>
+    send(incoming, outgoing, { status, body: `${JSON.stringify({ errors: [message] })}\n` }, limits);
   const server = createServer({
     IncomingMessage: Incoming,
     maxHeaderSize: limits.headerBytes,
@@ -96,7 +79,11 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const recovery = recoverMethods(server, limits);
   const begin = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     recovery.began(incoming, outgoing);
-    if (purpose === "webhook" || !app.direct(incoming, outgoing)) void serve(incoming, outgoing);
+    if (!host.test(incoming.headers.host ?? ""))
+      refuse(incoming, outgoing, 400, "the request has no valid Host header");
+    else if (purpose === "webhook" && !isWebhook(incoming))
+      refuse(incoming, outgoing, 404, "this address takes webhook deliveries only");
+    else app(incoming, outgoing);
   };
   server.on("request", begin);
   server.on("checkContinue", (incoming, outgoing) => {
