@@ -7,9 +7,10 @@
 // once, never into the middle of another answer.
 // Known gap: of a method cut across packets Node shows only the second part, so "RE" + "ST /" counts as LIST.
 
-import { IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
+import type { IncomingMessage as Message, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { Server as TlsServer } from "node:tls";
+import { IncomingMessage, statusTexts } from "../lib/http.ts";
 import type { Limits } from "./limits.ts";
 
 type Extra = "LIST" | "SCAN";
@@ -26,7 +27,7 @@ export class Incoming extends IncomingMessage {
   }
 }
 
-export const methodOf = (incoming: IncomingMessage): string =>
+export const methodOf = (incoming: Message): string =>
   (incoming instanceof Incoming ? incoming.extra : null) ?? incoming.method ?? "";
 
 // llhttp stops where no method it knows goes on: after "LI" (LINK), and after "S" (SEARCH …).
@@ -70,7 +71,7 @@ function rawAnswer(status: Status): string {
     "Content-Type: application/json",
     `Content-Length: ${body.length}`,
   ];
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${head.join("\r\n")}\r\n\r\n${body}`;
+  return `HTTP/1.1 ${status} ${statusTexts[status] ?? ""}\r\n${head.join("\r\n")}\r\n\r\n${body}`;
 }
 
 const watched = ["data", "end", "close", "drain", "error", "timeout", "pause", "resume"] as const;
@@ -86,7 +87,7 @@ interface ParseError extends Error {
 
 export interface Recovery {
   /** Told of each request as it begins, so that a later one knows what to wait for. */
-  began(incoming: IncomingMessage, outgoing: ServerResponse): void;
+  began(incoming: Message, outgoing: ServerResponse): void;
   /** Destroys the sockets that are between two parsers, which the server does not know of. */
   destroy(): void;
 }

@@ -3,8 +3,9 @@
 // else; headers, requests, idle connections and their number are all bounded.
 
 import { connect, isIP, type AddressInfo } from "node:net";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { lstat, unlink } from "node:fs/promises";
+import { createServer } from "../lib/http.ts";
 import type { Logger } from "../lib/log.ts";
 import { type App, webhookPath } from "./app.ts";
 import { send } from "./answer.ts";

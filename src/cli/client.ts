@@ -3,9 +3,10 @@
 // message.
 
 import { readFile } from "node:fs/promises";
-import { request as httpRequest, type IncomingMessage } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { join } from "node:path";
+import { request as httpRequest } from "../lib/http.ts";
 
 /** What went wrong and what to do, for a person; ends the command. */
 export class CommandError extends Error {
