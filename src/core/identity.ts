@@ -170,7 +170,7 @@ export class Logins {
     return alias === undefined ? null : this.derive(alias);
   }
 
-  list(): Promise<string[]> {
+  list(): Promise<readonly string[]> {
     return this.#view.list("entity/");
   }
 }

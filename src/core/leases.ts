@@ -192,7 +192,7 @@ export class Leases {
   }
 
   /** One level of `lease/id/`; `folder` is "" or ends in "/". */
-  list(folder: string, page?: { readonly after?: string; readonly limit?: number }): Promise<string[]> {
+  list(folder: string, page?: { readonly after?: string; readonly limit?: number }): Promise<readonly string[]> {
     return this.#options.root.list(idKey(folder), page);
   }
 

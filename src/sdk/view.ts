@@ -27,7 +27,9 @@ export interface View {
   getJson<T extends object>(key: string): Promise<ViewEntry<T> | null>;
   /** All or nothing on atomic stores, in order elsewhere. Returns the versions written, 0 for deletes. */
   write(ops: readonly ViewOp[]): Promise<number[]>;
-  list(prefix: string, page?: Page): Promise<string[]>;
+  /** Names one level below, in byte order; folders end in "/". Asked for whole, it is the same frozen list each time while
+   *  no name comes or goes. */
+  list(prefix: string, page?: Page): Promise<readonly string[]>;
   /** The view below `prefix`, which ends in "/". */
   sub(prefix: string): View;
 }

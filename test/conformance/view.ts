@@ -22,6 +22,7 @@ interface Stored {
 /** The entries of a vault, and the faults that a test wants. */
 export class TestStore {
   readonly entries = new Map<string, Stored>();
+  readonly #lists = new Map<string, readonly string[]>();
   readonly #cache = new Map<string, ViewEntry<object>>();
   readonly #atomic: boolean;
   #version = 0;
@@ -99,7 +100,7 @@ export class TestStore {
     return ops.map((op, at) => this.#apply(op, values[at] ?? null));
   }
 
-  async list(prefix: string, page: Page = {}): Promise<string[]> {
+  async list(prefix: string, page: Page = {}): Promise<readonly string[]> {
     this.#check();
     checkPrefix(prefix);
     const names = new Set<string>();
@@ -110,7 +111,13 @@ export class TestStore {
     }
     const { after, limit } = page;
     const all = [...names].sort(compareUtf8).filter((name) => after === undefined || compareUtf8(name, after) > 0);
-    return limit === undefined ? all : all.slice(0, limit);
+    if (limit !== undefined) return all.slice(0, limit);
+    if (after !== undefined) return all;
+    // As the contract says: the same list while no name comes or goes.
+    const before = this.#lists.get(prefix);
+    if (before?.join("\n") === all.join("\n")) return before;
+    this.#lists.set(prefix, Object.freeze(all));
+    return all;
   }
 
   #apply(op: ViewOp, bytes: Buffer | null): number {
@@ -169,7 +176,7 @@ export class TestView implements View {
     return this.#store.write(ops.map((op) => ({ ...op, key: this.#prefix + op.key })));
   }
 
-  list(prefix: string, page?: Page): Promise<string[]> {
+  list(prefix: string, page?: Page): Promise<readonly string[]> {
     return this.#store.list(this.#prefix + prefix, page);
   }
 

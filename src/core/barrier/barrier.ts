@@ -249,7 +249,7 @@ class BarrierView implements View {
     return this.#session().write(ops.map((op) => ({ ...op, key: this.#prefix + op.key })));
   }
 
-  async list(prefix: string, page?: Page): Promise<string[]> {
+  async list(prefix: string, page?: Page): Promise<readonly string[]> {
     return this.#session().list(this.#prefix + prefix, page);
   }
 

@@ -18,6 +18,7 @@ import type { Op, Page, StorageBackend, Stored } from "../../sdk/storage.ts";
 import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { deepFreeze, freezePlain } from "./json.ts";
 import { isUnder, keyringKey, nameIn, type Keyring, type WrittenKeyring } from "./keyring.ts";
+import { Lists } from "./lists.ts";
 import { type Findings, Scan, type ScanOptions } from "./scan.ts";
 import { Snapshot } from "./snapshot.ts";
 import { sumKey } from "./sum.ts";
@@ -43,6 +44,7 @@ const ed25519Prefix = Buffer.from("302e020100300506032b657004220420", "hex");
 const reserved: ReadonlySet<string> = new Set([keyringKey, versionsKey, sumKey]);
 
 /** Bytes that an entry takes: parsed JSON is about three times its text. */
+const listBytes = 16 * 1024 * 1024;
 const absentWeight = 200;
 const weigh = (key: string, entry: Entry): number => 360 + 2 * key.length + 4 * entry.size;
 
@@ -57,6 +59,7 @@ export class Session {
   readonly #writer: Writer;
   /** By key; null where storage is known to hold nothing. */
   readonly #cache: Lru<Entry | null>;
+  readonly #lists = new Lists(listBytes);
   readonly #reads = new Map<string, Promise<Entry | null>>();
   readonly #macs = new Map<string, KeyObject>();
   readonly #find = (name: string): StanzaKey | null => this.#keyring?.terms.get(name)?.stanza ?? null;
@@ -150,6 +153,7 @@ export class Session {
       entry.json = null;
     }
     this.#cache.clear();
+    this.#lists.clear();
     this.#reads.clear();
     this.#macs.clear();
   }
@@ -305,6 +309,8 @@ export class Session {
 
   /** `entry` is what storage now holds; null where that is nothing or not known. */
   #finish(key: string, entry: Entry | null): void {
+    // What overwrites an entry that is there changes no list.
+    if (entry === null || !this.#cache.get(key)) this.#lists.changed(key);
     this.#reads.delete(key);
     if (entry === null || this.#keyring === null) this.#cache.delete(key);
     else this.#cache.set(key, entry, weigh(key, entry));
@@ -350,9 +356,13 @@ export class Session {
     if (keyring.active.id !== current.active.id) this.#encryptions = 0;
   }
 
-  async list(prefix: string, page?: Page): Promise<string[]> {
+  /** Frozen where it is the whole list. */
+  async list(prefix: string, page?: Page): Promise<readonly string[]> {
     this.#keys();
-    const names = await this.#storage.list(prefix, page);
+    const whole = page?.after === undefined && page?.limit === undefined;
+    const names = await (whole
+      ? this.#lists.get(prefix, () => this.#storage.list(prefix))
+      : this.#storage.list(prefix, page));
     this.#keys();
     return names;
   }

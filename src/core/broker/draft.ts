@@ -20,8 +20,12 @@ export class Shared {
 /** Bytes that one UTF-16 unit takes at most. */
 const utf8Most = 3;
 
+const startSize = 64 * 1024;
+/** What one batch needed is not held for ever. */
+const keptSize = 1024 * 1024;
+
 export class Draft {
-  #bytes = Buffer.allocUnsafe(64 * 1024);
+  #bytes = Buffer.allocUnsafe(startSize);
   #size = 0;
   #round = 0;
 
@@ -31,6 +35,7 @@ export class Draft {
 
   /** Starts over. */
   clear(): void {
+    if (this.#bytes.length > keptSize) this.#bytes = Buffer.allocUnsafe(startSize);
     this.#size = 0;
     this.#round += 1;
   }

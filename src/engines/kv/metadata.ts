@@ -144,8 +144,17 @@ async function list(store: Store, folder: string, page: Values<typeof pageFields
     ...(limit !== undefined && { limit }),
   });
   if (keys.length === 0) throw missing();
-  return { data: { keys } };
+  if (after !== undefined || limit !== undefined) return { data: { keys } };
+  let response = lists.get(keys);
+  if (response === undefined) {
+    response = { data: Object.freeze({ keys }), shared: true };
+    lists.set(keys, response);
+  }
+  return response;
 }
+
+/** By the view's own list, which stands as long as no name comes or goes. */
+const lists = new WeakMap<readonly string[], Response>();
 
 function configRoute(store: Store): Route {
   return {

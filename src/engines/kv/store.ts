@@ -71,7 +71,7 @@ export class Store {
   }
 
   /** Names one level below `folder` ("" or a path). */
-  list(folder: string, page: { readonly after?: string; readonly limit?: number }): Promise<string[]> {
+  list(folder: string, page: { readonly after?: string; readonly limit?: number }): Promise<readonly string[]> {
     return this.#context.view.list(folder === "" ? "secret/" : `secret/${folder}/`, page);
   }
 
