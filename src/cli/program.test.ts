@@ -107,6 +107,8 @@ describe("status", () => {
       code: 2,
       out: expect.stringContaining("sealed, 1 of 3 shares given: writ operator unseal"),
     });
+    replies["sys/seal-status"] = { status: 200, body: { ...unsealed, sealed: true, recovery_seal: true } };
+    expect((await command(["status"])).out).toContain("sealed, 0 of 3 recovery shares given: restart it, see its log");
     replies["sys/seal-status"] = { status: 200, body: { ...unsealed, sealed: true, initialized: false } };
     expect(await command(["status"])).toMatchObject({ code: 2, out: expect.stringContaining("writ operator init") });
   });

@@ -137,7 +137,10 @@ export async function status(client: Client, io: Io, options: { readonly json: b
     seal["initialized"] !== true
       ? "not initialised: writ operator init"
       : sealed
-        ? `sealed, ${String(seal["progress"])} of ${String(seal["t"])} shares given: writ operator unseal`
+        ? `sealed, ${String(seal["progress"])} of ${String(seal["t"])} ` +
+          (seal["recovery_seal"] === true
+            ? "recovery shares given: restart it, see its log, or writ operator unseal"
+            : "shares given: writ operator unseal")
         : "unsealed";
   io.out(`Vault       ${plain(client.address)} ${state}`);
   io.out(plain(`Version     ${String(seal["version"])}, storage ${String(seal["storage_type"])}`));

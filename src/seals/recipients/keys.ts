@@ -1,9 +1,9 @@
 // What opens the root key: identities or a passphrase, read anew each time from a file or a systemd credential.
 // Must hold: no error carries a part of a key.
+// age-encryption is loaded when it is needed: with its post-quantum parts it would take a good part of a server's start.
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Decrypter, Encrypter, identityToRecipient } from "age-encryption";
 import { parseHeader } from "../../lib/age.ts";
 import { readSecretFile } from "../../lib/secretFile.ts";
 import { VaultError } from "../../sdk/errors.ts";
@@ -86,10 +86,12 @@ async function recipientsOf(
   key: Extract<Key, { kind: "identities" }>,
   named: readonly string[],
 ): Promise<readonly string[]> {
+  const { identityToRecipient } = await import("age-encryption");
   return named.length > 0 ? named : Promise.all(key.identities.map((identity) => identityToRecipient(identity)));
 }
 
 export async function encryptTo(key: Key, named: readonly string[], rootKey: Uint8Array): Promise<Buffer> {
+  const { Encrypter } = await import("age-encryption");
   const encrypter = new Encrypter();
   try {
     if (key.kind === "passphrase") encrypter.setPassphrase(key.passphrase);
@@ -103,6 +105,7 @@ export async function encryptTo(key: Key, named: readonly string[], rootKey: Uin
 
 /** Null where the key does not open the file. The receiver wipes it; the root key itself never passes age-encryption here. */
 export async function fileKeyOf(key: Key, file: Buffer): Promise<Uint8Array | null> {
+  const { Decrypter } = await import("age-encryption");
   const decrypter = new Decrypter();
   try {
     if (key.kind === "passphrase") decrypter.addPassphrase(key.passphrase);
