@@ -69,6 +69,16 @@ export function sealConformance(name: string, create: () => Seal): void {
       expect(await seal.unwrap(made.stored, null)).toBeNull();
     });
 
+    test("another one of the same settings has an attempt of its own", async () => {
+      const made = await wrap(randomBytes(32), 3, 2);
+      const [one, two] = [create(), create().fresh()];
+      await give(one, made, [0]);
+      expect(two.progress(made.stored)).toMatchObject({ progress: 0, nonce: "" });
+      expect(await give(two, made, [2, 1])).toHaveLength(32);
+      expect(one.fresh().progress(made.stored).progress).toBe(0);
+      expect(await give(one, made, [1])).toHaveLength(32);
+    });
+
     test("what does not open is invalid, and the attempt forgotten", async () => {
       const made = await wrap(randomBytes(32), 5, 3);
       const other = await wrap(randomBytes(32), 5, 3);
