@@ -112,6 +112,27 @@ describe("token roles", () => {
     expect(await may(h, auth.client_token, "b")).toBe(false);
   });
 
+  it("leave children with what the maker has now, in policies and addresses", async () => {
+    const h = await prepared();
+    await put(h, {});
+    await h.ask("update", "sys/auth/userpass", { type: "userpass" });
+    const user = (data: Record<string, unknown>) => h.ask("update", "auth/userpass/users/eve", data);
+    await user({ password: "correct horse", token_policies: "maker,b" });
+    const login = await h.ask("update", "auth/userpass/login/eve", { password: "correct horse" }, null);
+    const children = [
+      await made(h, "create/app", { policies: ["b"] }, login.auth?.client_token),
+      await made(h, "create/app", { policies: ["b"], type: "batch" }, login.auth?.client_token),
+    ];
+    const all = () => Promise.all(children.map(({ client_token }) => may(h, client_token, "b")));
+    expect(await all()).toEqual([true, true]);
+    await user({ token_policies: "maker" });
+    expect(await all()).toEqual([false, false]);
+    await user({ token_policies: "maker,b", token_bound_cidrs: "10.0.0.0/8" });
+    expect(await all()).toEqual([false, false]);
+    await user({ token_bound_cidrs: "127.0.0.0/8" });
+    expect(await all()).toEqual([true, true]);
+  });
+
   it("from Git act on the next request of tokens that exist already", async () => {
     const h = await prepared();
     const role = (spec: Record<string, unknown>) =>
