@@ -125,10 +125,12 @@ ${more}`;
     return body;
   }
 
+  /** What the server had sent is still received: a client that goes away with it is another thing. */
   async kill(): Promise<void> {
-    this.#agent.destroy();
     await this.#running?.kill();
     this.#running = null;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    this.#agent.destroy();
   }
 
   /** SIGTERM; the exit code. */
