@@ -87,7 +87,7 @@ export class Scan implements Observer {
           await this.#step(this.#cursor);
           await this.#options.pause();
         }
-        if (!this.#lost && (!writer.sums || writer.sum !== null)) return await this.#end();
+        if (!this.#lost && (!writer.sums.kept || writer.sums.current !== null)) return await this.#end();
       }
     } finally {
       leave();
@@ -105,7 +105,7 @@ export class Scan implements Observer {
 
   async #end(): Promise<Findings> {
     const { writer, accept } = this.#options;
-    const [expected, found] = [writer.sum, this.#found];
+    const [expected, found] = [writer.sums.current, this.#found];
     const findings: Findings = {
       entries: this.#entries,
       damaged: this.#damaged,

@@ -98,13 +98,13 @@ export class Session {
       this.#log.security("the seal record was rolled back: it names an older format than the storage has");
       throw new VaultError("storage", `storage: core/seal says format ${format}, where the storage has ${known}`);
     }
-    if (summed && format >= summedFormat) await this.#writer.open();
+    if (summed && format >= summedFormat) await this.#writer.sums.open();
   }
 
   /** Makes a store of format 1 one of the current format, whole or not at all: `record` is the seal's record that says so. */
   async adopt(record: Op): Promise<void> {
     this.#keys();
-    await this.#writer.count(() => void this.#keys());
+    await this.#writer.sums.count(() => void this.#keys());
     await this.#versions.advance(1, [record]);
   }
 
@@ -128,7 +128,7 @@ export class Session {
 
   /** Whether `record`, which came with a backup, is the sum over everything that is there. */
   verify(record: Stored): Promise<boolean> {
-    return this.#writer.verify(record, () => void this.#keys());
+    return this.#writer.sums.verify(record, () => void this.#keys());
   }
 
   #opens(key: string, stored: Stored): boolean {

@@ -43,7 +43,7 @@ export class Snapshot implements Observer {
 
   private constructor(options: SnapshotOptions) {
     this.#options = options;
-    this.#sum = options.writer.sum;
+    this.#sum = options.writer.sums.current;
     this.#leave = options.writer.observe(this);
   }
 
@@ -93,7 +93,7 @@ export class Snapshot implements Observer {
     try {
       while (this.#cursor !== null) yield* await this.#step(this.#cursor);
       if (this.#failure !== null) throw this.#failure;
-      if (this.#options.writer.sums) return;
+      if (this.#options.writer.sums.kept) return;
       this.#entries += 1;
       const value = this.#options.seal(sumKey, 1, encodeSum(this.#found));
       yield { key: sumKey, stored: { version: 1, value } };
@@ -141,7 +141,7 @@ export class Snapshot implements Observer {
     page.sort((a, b) => compareUtf8(a.key, b.key));
     this.#entries += page.length;
     for (const { key, stored } of page) {
-      if (counted(key)) this.#found = replaced(this.#found, null, writer.elementOf(key, stored));
+      if (counted(key)) this.#found = replaced(this.#found, null, writer.sums.elementOf(key, stored));
     }
     return page;
   }

@@ -4,29 +4,16 @@
 //  - one write of the store is under way at a time, and writes land in the order in which they came;
 //  - an expectation that fails, fails its own write alone: it is checked here first, against what is stored now, and again
 //    by the storage, as are all states on which the sum is based;
-//  - on stores with transactions the sum is written with the entries it covers, or nothing is; after a failure it is what
-//    storage has, and one that is older than what this process has seen is refused, and with it all writing.
+//  - on stores with transactions the sum is written with the entries it covers, or nothing is; while it cannot be trusted,
+//    nothing is written at all.
 // Known gap: a store that lies while the vault runs (that there is nothing, when an entry is overwritten that is not in
 // the cache) can later undo the deletion of this entry unnoticed.
 
-import type { Logger } from "../../lib/log.ts";
-import type { KeyObject } from "node:crypto";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { conflict } from "../../sdk/keys.ts";
-import type { Op, StorageBackend, Stored } from "../../sdk/storage.ts";
-import {
-  corrected,
-  counted,
-  decodeSum,
-  elementOf,
-  emptySum,
-  encodeSum,
-  replaced,
-  sameSum,
-  type Sum,
-  sumKey,
-} from "./sum.ts";
-import { keysAfter } from "./walk.ts";
+import type { Op, Stored } from "../../sdk/storage.ts";
+import { counted, type Sum } from "./sum.ts";
+import { Sums, type SumsOptions } from "./sums.ts";
 
 /** What is stored under a key. */
 export interface State {
@@ -53,14 +40,7 @@ export interface Observer {
   lost(): void;
 }
 
-export interface WriterOptions {
-  readonly storage: StorageBackend;
-  readonly log: Logger;
-  /** Keys the elements of the sum. */
-  readonly mac: KeyObject;
-  readonly seal: (key: string, version: number, value: Uint8Array) => Uint8Array;
-  /** Throws VaultError `storage` where it does not open. */
-  readonly open: (key: string, stored: Stored) => Buffer;
+export interface WriterOptions extends SumsOptions {
   /** What the cache knows; undefined where nothing. */
   readonly known: (key: string) => State | null | undefined;
   /** What the cache knows is wrong. */
@@ -97,12 +77,9 @@ class Group {
 const maxOps = 1024;
 const maxBytes = 4 * 1024 * 1024;
 const attempts = 4;
-const countAtOnce = 256;
-
-const lostSum = (): VaultError =>
-  new VaultError("storage", `storage: ${sumKey} was changed by somebody else; nothing is written until a restart`);
 
 export class Writer {
+  readonly sums: Sums;
   readonly #options: WriterOptions;
   readonly #observers = new Set<Observer>();
   readonly #queue: Group[] = [];
@@ -111,64 +88,11 @@ export class Writer {
   #flying: Group | null = null;
   #running = false;
   #closed: VaultError | null = null;
-  /** The newest version of the sum's record that storage is known to have had, 0 for none; and the sum in it. */
-  #version = 0;
-  #sum: Sum = emptySum;
-  /** False after a failure: storage may have the next one. */
-  #sure = true;
-  /** What the next sum is to be corrected by. */
-  #correction: Sum = emptySum;
   #changes: readonly Change[] | null = null;
 
   constructor(options: WriterOptions) {
     this.#options = options;
-  }
-
-  /** Whether a sum is kept. */
-  get sums(): boolean {
-    return this.#options.storage.atomic;
-  }
-
-  /** The sum of what has landed. Null where none is kept, or while it is not known. */
-  get sum(): Sum | null {
-    return this.sums && this.#sure ? this.#sum : null;
-  }
-
-  /** At unseal. A sum that is missing or damaged counts as that of an empty store: the scan tells. */
-  async open(): Promise<void> {
-    if (!this.sums) return;
-    const stored = await this.#options.storage.get(sumKey);
-    const sum = stored === null ? null : this.#read(stored);
-    if (sum === null) this.#options.log.security("the sum over all entries is missing from storage or damaged");
-    this.#version = stored?.version ?? 0;
-    this.#sum = sum ?? emptySum;
-  }
-
-  /** Starts a sum for a store that has none, from all that is there. `check` may throw to stop. */
-  async count(check: () => void): Promise<void> {
-    if (this.sums) this.#sum = await this.#counted(check);
-  }
-
-  /** Whether `record`, a sum of another store's, is that of everything that is there. */
-  async verify(record: Stored, check: () => void): Promise<boolean> {
-    const sum = this.#read(record);
-    return sum !== null && sameSum(sum, await this.#counted(check));
-  }
-
-  async #counted(check: () => void): Promise<Sum> {
-    const { storage } = this.#options;
-    let sum = emptySum;
-    let keys: readonly string[] = [];
-    do {
-      keys = await keysAfter(storage, keys.at(-1) ?? "", countAtOnce);
-      const found = await Promise.all(keys.map((key) => storage.get(key)));
-      check();
-      for (const [at, key] of keys.entries()) {
-        const stored = found[at] ?? null;
-        if (stored !== null && counted(key)) sum = replaced(sum, null, this.elementOf(key, stored));
-      }
-    } while (keys.length === countAtOnce);
-    return sum;
+    this.sums = new Sums(options);
   }
 
   /** Calls that wait reject with `reason`, and so do later ones. What is under way is on its way. */
@@ -181,8 +105,7 @@ export class Writer {
 
   /** Makes `found` the sum in place of what is the sum now. */
   correct(found: Sum): Promise<void> {
-    const { count, total } = this.#sum;
-    this.#correction = { count: found.count - count, total: found.total - total };
+    this.sums.correct(found);
     return this.write([]);
   }
 
@@ -214,11 +137,7 @@ export class Writer {
   }
 
   stateOf(key: string, stored: Stored): State {
-    return { version: stored.version, element: this.sums && counted(key) ? this.elementOf(key, stored) : 0n };
-  }
-
-  elementOf(key: string, stored: Stored): bigint {
-    return elementOf(this.#options.mac, key, stored);
+    return { version: stored.version, element: this.sums.kept && counted(key) ? this.sums.elementOf(key, stored) : 0n };
   }
 
   #join(write: Write): void {
@@ -235,7 +154,9 @@ export class Writer {
   /** Whether storage must be asked what is under the key. That there is nothing is left to storage to check, where a
    *  write that fails leaves no trace. */
   #asks({ key, expect }: Op): boolean {
-    const leave = this.sums ? expect === "absent" || (expect === undefined && !counted(key)) : expect === undefined;
+    const leave = this.sums.kept
+      ? expect === "absent" || (expect === undefined && !counted(key))
+      : expect === undefined;
     return !leave && this.#options.known(key) === undefined;
   }
 
@@ -275,7 +196,7 @@ export class Writer {
         const states = await this.#states(writes, fresh);
         writes = refuse(writes, states);
         if (writes.length === 0) return;
-        if (this.sums && (fresh || !this.#sure)) await this.#reload();
+        await this.sums.settle(fresh);
         await this.#store(writes, states);
         for (const write of writes) write.end(null);
         return;
@@ -314,10 +235,9 @@ export class Writer {
 
   /** One write of the store. Throws what storage throws. */
   async #store(writes: readonly Write[], states: ReadonlyMap<string, State | null>): Promise<void> {
-    const { storage, seal } = this.#options;
+    const { storage } = this.#options;
     const changes: Change[] = [];
     const ops: Op[] = [];
-    let sum = this.sums ? this.#sum : null;
     for (const write of writes) {
       for (const [at, op] of write.ops.entries()) {
         const state = states.get(op.key);
@@ -326,17 +246,11 @@ export class Writer {
         if (state === null && after === null) continue;
         changes.push({ key: op.key, before, after });
         ops.push(before === undefined ? op : { ...op, expect: before?.version ?? "absent" });
-        if (sum !== null && counted(op.key)) sum = replaced(sum, before?.element ?? null, after?.element ?? null);
       }
     }
-    const correction = this.#correction;
-    if (ops.length === 0 && correction === emptySum) return;
-    const version = this.#version + 1;
-    if (sum !== null) {
-      sum = corrected(sum, correction);
-      const value = seal(sumKey, version, encodeSum(sum));
-      ops.push({ key: sumKey, value, version, expect: this.#version === 0 ? "absent" : this.#version });
-    }
+    if (ops.length === 0 && !this.sums.waits) return;
+    const sum = this.sums.next(changes);
+    if (sum !== null) ops.push(sum.op);
     this.#changes = changes;
     for (const observer of this.#observers) await observer.begins(changes);
     try {
@@ -344,42 +258,13 @@ export class Writer {
     } catch (error) {
       this.#changes = null;
       // Where it was no conflict, it may have landed all the same.
-      if (!isVaultError(error, "conflict")) this.#sure = false;
+      if (!isVaultError(error, "conflict")) this.sums.doubt();
       for (const observer of this.#observers) observer.lost();
       throw error;
     }
     this.#changes = null;
-    if (sum !== null) {
-      this.#sum = sum;
-      this.#version = version;
-      if (this.#correction === correction) this.#correction = emptySum;
-    }
+    sum?.landed();
     for (const observer of this.#observers) observer.landed(changes);
-  }
-
-  /** Takes the sum from storage: it is that of the last write that landed, ours or not. */
-  async #reload(): Promise<void> {
-    const stored = await this.#options.storage.get(sumKey);
-    const version = stored?.version ?? 0;
-    if (version !== this.#version) {
-      const sum = stored === null || version < this.#version ? null : this.#read(stored);
-      if (sum === null) {
-        this.#options.log.security("the sum over all entries was removed or rolled back while the vault was running");
-        throw lostSum();
-      }
-      this.#version = version;
-      this.#sum = sum;
-    }
-    this.#sure = true;
-  }
-
-  #read(stored: Stored): Sum | null {
-    try {
-      return decodeSum(this.#options.open(sumKey, stored));
-    } catch (error) {
-      if (isVaultError(error, "storage")) return null;
-      throw error;
-    }
   }
 }
 
