@@ -130,6 +130,7 @@ export const defences = {
     ],
   },
   joinedPieces: {
+    unhurried: true,
     says: "a body that comes byte by byte takes no more memory than another",
     edits: [edit("api/body.ts", "if (loose === mostLoose)", "if (loose === Infinity)")],
   },
