@@ -32,6 +32,10 @@ export interface Answer {
 }
 
 export interface KitLease {
+  /** Of its terms. */
+  readonly name: string;
+  /** As the plugin gave it, and as storage keeps it. */
+  readonly given: Undo;
   readonly granted: Granted;
   readonly undo: Undo;
   readonly type: LeaseType;
@@ -124,13 +128,9 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
       if (type === undefined) throw new Error(`the mount does not say how a lease of type ${terms.type} ends`);
       const ttl = terms.ttl || 3600;
       const granted = { id: `${path}/lease${leases.length}`, ttl, expiresAt: clock.now() + ttl * 1000 };
-      // Kept as storage keeps it.
-      leases.push({
-        granted,
-        undo: JSON.parse(JSON.stringify(undo)) as Undo,
-        type,
-        call: { id: granted.id, resource },
-      });
+      const kept = JSON.parse(JSON.stringify(undo)) as Undo;
+      const leaseCall: LeaseCall = { id: granted.id, resource };
+      leases.push({ name: terms.type, given: undo, undo: kept, granted, type, call: leaseCall });
       if (forget) throw new Crash();
       return create(granted);
     };

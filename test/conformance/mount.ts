@@ -8,7 +8,7 @@ import { isVaultError } from "../../src/sdk/errors.ts";
 import { schemaOf } from "../../src/sdk/fields.ts";
 import type { MountPlugin, Resource } from "../../src/sdk/mount.ts";
 import type { Operation } from "../../src/sdk/request.ts";
-import { createKit, type Kit, type KitOptions, normalName } from "./kit.ts";
+import { createKit, type Kit, type KitLease, type KitOptions, normalName } from "./kit.ts";
 import { Crash } from "./view.ts";
 
 export interface Step {
@@ -74,6 +74,7 @@ export function mountConformance(name: string, plugin: MountPlugin, story: Mount
     resources(plugin, story);
     stories(plugin, story);
     cuts(plugin, story);
+    leases(plugin, story);
     noise(plugin, story);
   });
 }
@@ -238,6 +239,110 @@ function cuts(plugin: MountPlugin, story: MountStory): void {
       expect(crashes).toBeGreaterThan(0);
     },
   );
+}
+
+/** Steps that lease something, told up to there. */
+async function* leasing(
+  plugin: MountPlugin,
+  story: MountStory,
+): AsyncGenerator<{ readonly at: number; readonly step: Step }> {
+  for (const [at, step] of story.steps.entries()) {
+    const kit = await told(plugin, story, at);
+    const before = kit.leases.length;
+    await run(kit, step);
+    if (kit.leases.length > before) yield { at, step };
+  }
+}
+
+async function endLast(kit: Kit): Promise<void> {
+  const { type, undo, call } = last(kit);
+  await type.revoke(undo, call);
+}
+
+function last(kit: Kit): KitLease {
+  const lease = kit.leases.at(-1);
+  if (lease === undefined) throw new Error("nothing was leased");
+  return lease;
+}
+
+function leases(plugin: MountPlugin, story: MountStory): void {
+  const { leases: types } = plugin.mount(createKit(plugin, { options: story.options ?? {} }).context);
+  if (types === undefined) return;
+
+  test("the story leases something of each type, by handlers that mutate", async () => {
+    const kit = await told(plugin, story, story.steps.length);
+    expect(new Set(kit.leases.map(({ name }) => name))).toEqual(new Set(Object.keys(types)));
+    for await (const { at, step } of leasing(plugin, story)) {
+      const { handler, operation } = await (await told(plugin, story, at)).call(step.operation, step.path, step.data);
+      expect(handler.mutates ?? (operation !== "read" && operation !== "list"), step.path).toBe(true);
+    }
+  });
+
+  test("revoking undoes what was made, also the second time, after a restart and in a process that knows nothing", async () => {
+    for await (const { at, step } of leasing(plugin, story)) {
+      const before = await seen(await told(plugin, story, at), story);
+      const kit = await told(plugin, story, at);
+      await run(kit, step);
+      kit.restart();
+      await endLast(kit);
+      expect(await seen(kit, story), step.path).toBe(before);
+      await endLast(kit);
+      expect(await seen(kit, story), step.path).toBe(before);
+    }
+  });
+
+  test("revoking what was never made succeeds and changes nothing", async () => {
+    for await (const { at, step } of leasing(plugin, story)) {
+      const kit = await told(plugin, story, at);
+      const before = await seen(kit, story);
+      kit.forget = true;
+      await expect(run(kit, step)).rejects.toThrow(Crash);
+      kit.restart();
+      expect(await seen(kit, story), "made before the undo record was kept").toBe(before);
+      await endLast(kit);
+      expect(await seen(kit, story), step.path).toBe(before);
+    }
+  });
+
+  test("revoking undoes what was made in part", async () => {
+    for await (const { at, step } of leasing(plugin, story)) {
+      for (let operations = 0; ; operations++) {
+        const kit = await told(plugin, story, at);
+        const before = await seen(kit, story);
+        kit.store.cut(operations);
+        const crashed = await run(kit, step).then(
+          () => false,
+          (error: unknown) => error instanceof Crash,
+        );
+        kit.restart();
+        if (!crashed) break;
+        await endLast(kit);
+        expect(await seen(kit, story), `${step.path} cut after ${operations}`).toBe(before);
+      }
+    }
+  });
+
+  test("what can be renewed is renewed as often as one likes, and revoked all the same", async () => {
+    for await (const { at, step } of leasing(plugin, story)) {
+      const kit = await told(plugin, story, at);
+      const before = await seen(kit, story);
+      await run(kit, step);
+      const { type, undo, call, granted } = last(kit);
+      for (const ttl of [60, 60, 7200]) {
+        await type.renew?.(undo, { ...granted, ttl, expiresAt: kit.clock.now() + ttl * 1000 }, call);
+      }
+      await endLast(kit);
+      expect(await seen(kit, story), step.path).toBe(before);
+    }
+  });
+
+  test("an undo record is plain data that holds no secret of the story", async () => {
+    const kit = await told(plugin, story, story.steps.length);
+    for (const { given, undo } of kit.leases) {
+      expect(given).toEqual(undo);
+      for (const secret of story.secrets) expect(JSON.stringify(undo)).not.toContain(secret);
+    }
+  });
 }
 
 function noise(plugin: MountPlugin, story: MountStory): void {

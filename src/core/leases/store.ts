@@ -98,7 +98,7 @@ export class LeaseStore {
     const ops: ViewOp[] = [{ key: dueKey(due, name), value: {} }];
     if (after.ending?.stuck && !before.ending?.stuck) ops.push({ key: stuckKey(name), value: {} });
     ops.push({ key: idKey(after.id), value: after, ...(expect !== undefined && { expect }) });
-    for (const time of new Set([dueOf(before), ...(seen === undefined ? [] : [seen])])) {
+    for (const time of new Set([dueOf(before), seen ?? dueOf(before)])) {
       if (time !== due) ops.push({ key: dueKey(time, name), value: null });
     }
     return ops;
@@ -108,14 +108,11 @@ export class LeaseStore {
   drop(entry: LeaseEntry, seen?: number): ViewOp[] {
     const name = nameOf(entry.id);
     // The entry first: as long as it is there, every way to it is.
-    const ops: ViewOp[] = [{ key: idKey(entry.id), value: null }];
-    if (entry.ending?.stuck) ops.push({ key: stuckKey(name), value: null });
-    if (entry.token !== null) ops.push({ key: childKey(entry.token, name), value: null });
-    ops.push({ key: mountKey(entry.accessor, name), value: null });
-    for (const time of new Set([dueOf(entry), ...(seen === undefined ? [] : [seen])])) {
-      ops.push({ key: dueKey(time, name), value: null });
-    }
-    return ops;
+    const keys = [idKey(entry.id), mountKey(entry.accessor, name)];
+    if (entry.token !== null) keys.push(childKey(entry.token, name));
+    if (entry.ending?.stuck) keys.push(stuckKey(name));
+    for (const time of new Set([dueOf(entry), seen ?? dueOf(entry)])) keys.push(dueKey(time, name));
+    return keys.map((key) => ({ key, value: null }));
   }
 
   write(ops: readonly ViewOp[]): Promise<number[]> {
