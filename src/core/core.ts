@@ -150,7 +150,7 @@ export class Core {
     void this.tasks.run().catch(() => {});
   }
 
-  /** What happens with time: expiry, and another try of what failed. Called about once a second. */
+  /** What happens with time: expiry, and another try of what failed. Called about twice a second. */
   async tick(): Promise<void> {
     if (this.closed) return;
     this.integrity.tick();

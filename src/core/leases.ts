@@ -85,12 +85,13 @@ export class Leases {
     void this.tick();
   }
 
-  /** Writes what makes a lease live, or longer, unless its token has ended. Under the token's lock: what its end says of the
-   *  lease comes after this, and is not lost where both name the same time. */
+  /** Writes what makes a lease live, or longer, unless its token has ended. What the token's end says of the lease comes
+   *  after this then, and is not lost where both name the same time. */
   keep(token: string | null, ops: readonly ViewOp[]): Promise<number[]> {
+    if (token === null) return this.store.write(ops);
     const { tokens } = this.#options.core();
-    return tokens.hold(token === null ? [] : [token], async () => {
-      if (token !== null && (await tokens.get(token)) === null) throw deniedError();
+    return tokens.whileThere(token, async () => {
+      if ((await tokens.get(token)) === null) throw deniedError();
       return this.store.write(ops);
     });
   }

@@ -335,7 +335,7 @@ export class Vault implements Door {
     return { ha_enabled: false };
   }
 
-  /** What happens with time; called about once a second. */
+  /** What happens with time; called about twice a second. */
   async tick(): Promise<void> {
     await this.unsealAlone();
     await this.core?.tick();

@@ -6,7 +6,7 @@
 
 import { createHmac, randomBytes, type KeyObject } from "node:crypto";
 import type { Clock } from "../../lib/clock.ts";
-import { Mutex } from "../../lib/mutex.ts";
+import { Gates } from "../../lib/gates.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { childKey, dueKey, idKey, isLease, leaseOfToken } from "../leases/keys.ts";
@@ -49,7 +49,7 @@ export class TokenStore {
   readonly #options: TokenStoreOptions;
   readonly #view: View;
   readonly #accessors: Accessors;
-  readonly #locks = new Mutex();
+  readonly #gates = new Gates();
 
   constructor(options: TokenStoreOptions) {
     this.#options = options;
@@ -163,15 +163,9 @@ export class TokenStore {
     }
   }
 
-  /** Runs `task` while no token of `ids` ends: what it writes below a token is found when that token ends. */
-  hold<T>(ids: readonly string[], task: () => Promise<T>): Promise<T> {
-    // In one order for everybody, so that no two wait for each other.
-    return this.#holdFrom([...new Set(ids)].sort(), 0, task);
-  }
-
-  #holdFrom<T>(ids: readonly string[], at: number, task: () => Promise<T>): Promise<T> {
-    const id = ids[at];
-    return id === undefined ? task() : this.#locks.run(id, () => this.#holdFrom(ids, at + 1, task));
+  /** Runs `task` while the token does not end: what it writes below the token is found when that ends. */
+  whileThere<T>(id: string, task: () => Promise<T>): Promise<T> {
+    return this.#gates.share(id, task);
   }
 
   /** Ends a token and all that hangs on it. The token itself is gone when this resolves; children and leases are due from
@@ -184,7 +178,7 @@ export class TokenStore {
   async revokeMany(ids: readonly string[]): Promise<void> {
     for (let at = 0; at < ids.length; at += atOnce) {
       const some = ids.slice(at, at + atOnce);
-      await this.hold(some, () => this.#end(some));
+      await this.#gates.hold(some, () => this.#end(some));
     }
   }
 
