@@ -121,6 +121,31 @@ describe("making a lease", () => {
     }
   });
 
+  it("ends what a batch token leased with that token, or with its parent", async () => {
+    const { h, world } = await prepared();
+    const parent = await made(h, { policies: ["all"], ttl: "1h" });
+    const batch = { policies: ["all"], type: "batch", ttl: "5m" };
+    const child = await made(h, batch, parent.client_token);
+    const orphan = await made(h, { ...batch, no_parent: true });
+    const leases = [
+      await got(h, "db/creds/app", child.client_token),
+      await got(h, "db/creds/app", orphan.client_token),
+    ];
+    expect(leases.map(({ duration }) => duration)).toEqual([300, 300]);
+    h.clock.advance(240_000);
+    for (const { id } of leases) {
+      const { lease } = await h.ask("update", "sys/leases/renew", { lease_id: id, increment: "10m" });
+      expect(lease?.duration, "no renewal passes the token's end").toBe(60);
+    }
+    await h.ask("update", "auth/token/revoke", { token: parent.client_token });
+    await settle(h);
+    expect([...world.accounts.keys()]).toEqual([leases[1]?.user]);
+    h.clock.advance(60_000);
+    await settle(h);
+    expect(world.accounts.size).toBe(0);
+    await expectNothing(h);
+  });
+
   it("ends what a create that failed may have made", async () => {
     const { h, world } = await prepared();
     world.onCreate = async (user) => {
