@@ -11,7 +11,7 @@ import type { LeaseCall, LeaseType } from "../sdk/mount.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
 import { within } from "./broker/trail.ts";
 import type { Core } from "./core.ts";
-import { Expiry, isOver } from "./leases/expiry.ts";
+import { Expiry } from "./leases/expiry.ts";
 import { idKey, leaseOf, mountKey, tokenOf } from "./leases/keys.ts";
 import { Lanes } from "./leases/lanes.ts";
 import { endingNow, type LeaseEntry, LeaseStore } from "./leases/store.ts";
@@ -55,7 +55,6 @@ export class Leases {
       now: clock.now,
       log,
       deadline,
-      over: (entry) => isOver(core().tokens, entry, clock.now()),
       undo: async (entry) => {
         const { type, call } = this.typeOf(entry);
         await type.revoke(entry.undo, call);

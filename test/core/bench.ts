@@ -20,7 +20,7 @@ export interface Bench {
   readonly root: string;
   readonly share: string;
   ask(operation: "read" | "update" | "list", path: string, data?: object, token?: string): Promise<Response>;
-  list(folder: string): Promise<string[]>;
+  list(folder: string): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 

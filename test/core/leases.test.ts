@@ -238,6 +238,22 @@ describe("making a lease", () => {
     await expectNothing(h);
   });
 
+  it("makes nothing at a mount that was removed before the lease was kept", async () => {
+    const { h, world, leases } = await prepared();
+    const { store } = leases;
+    const write = store.write.bind(store);
+    store.write = async (ops) => {
+      store.write = write;
+      await h.ask("delete", "sys/mounts/db");
+      await h.vault.core?.tasks.run();
+      return write(ops);
+    };
+    expect(await refusal(h.ask("read", "db/creds/app"))).toMatch(/^not_found: no handler/);
+    await settle(h);
+    expect(world.made).toBe(0);
+    await expectNothing(h);
+  });
+
   it("does not hand out what the last use of a token leased", async () => {
     const { h, world } = await prepared();
     const once = await made(h, { policies: ["all"], num_uses: 1 });

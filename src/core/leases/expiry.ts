@@ -39,7 +39,7 @@ export interface ExpiryOptions {
 }
 
 /** Whether a lease is to end now: at its time, or with its token. */
-export async function isOver(tokens: TokenStore, entry: LeaseEntry, now: number): Promise<boolean> {
+async function isOver(tokens: TokenStore, entry: LeaseEntry, now: number): Promise<boolean> {
   return dueOf(entry) <= now || (entry.token !== null && (await tokens.get(entry.token)) === null);
 }
 

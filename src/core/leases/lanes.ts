@@ -32,7 +32,7 @@ interface Lane {
 
 interface Done {
   readonly job: Job;
-  /** Null where there was nothing to end. */
+  /** Null where it was gone already. */
   readonly entry: LeaseEntry | null;
   readonly error: string | null;
 }
@@ -46,8 +46,6 @@ export interface LanesOptions {
   readonly log: Logger;
   /** Milliseconds for one attempt. */
   readonly deadline: number;
-  /** Whether it is to end now: it may have been renewed since it was offered. */
-  readonly over: (entry: LeaseEntry) => Promise<boolean>;
   /** What the plugin does. */
   readonly undo: (entry: LeaseEntry) => Promise<void>;
 }
@@ -140,7 +138,6 @@ export class Lanes {
     let error: string | null = null;
     try {
       entry = (await this.#options.store.get(job.id))?.value ?? null;
-      if (entry !== null && !(await this.#options.over(entry))) entry = null;
       if (entry !== null) await this.#undo(entry, lane);
     } catch (cause) {
       error = told(cause);
