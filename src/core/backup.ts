@@ -34,7 +34,10 @@ async function* content(core: Core): AsyncGenerator<Uint8Array> {
 }
 
 /** Throws VaultError `invalid` where a recipient is none. The backup is of the moment in which the result is called. */
-export function backupTo(core: Core, recipients: readonly string[]): () => Promise<ReadableStream<Uint8Array>> {
-  const encrypter = encrypterTo(recipients);
+export async function backupTo(
+  core: Core,
+  recipients: readonly string[],
+): Promise<() => Promise<ReadableStream<Uint8Array>>> {
+  const encrypter = await encrypterTo(recipients);
   return () => encrypter.encrypt(ReadableStream.from(content(core)));
 }

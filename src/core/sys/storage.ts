@@ -14,7 +14,7 @@ export const storageRoutes: readonly Route[] = [
         summary: "Everything in storage at this moment, as an age file to recipients",
         mutates: false,
         fields: { recipients: field.strings("age recipients, age1…", { required: true }) },
-        run: async (call) => ({ stream: backupTo(call.core, call.data.recipients) }),
+        run: async (call) => ({ stream: await backupTo(call.core, call.data.recipients) }),
       }),
     },
   },
