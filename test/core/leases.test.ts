@@ -56,6 +56,11 @@ async function settle(h: Harness): Promise<void> {
   }
 }
 
+/** Deadlines are real time: waits for what they lead to, however slow the machine is. */
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 1_000 && !(await holds()); tries++) await pause(5);
+}
+
 describe("making a lease", () => {
   it("answers with its terms, keeps it, and tells the audit its id", async () => {
     const { h, world } = await prepared();
@@ -331,7 +336,7 @@ describe("renewing a lease", () => {
   });
 
   it("changes nothing where the plugin fails or hangs, and does not stand in the way of revoking", async () => {
-    const { h, world } = await prepared({ leaseDeadline: 20 });
+    const { h, world } = await prepared({ leaseDeadline: 400 });
     const { id } = await got(h);
     for (const [behave, text] of [
       [() => Promise.reject(new VaultError("upstream", "no")), /^upstream: no$/],
@@ -569,7 +574,7 @@ describe("revocations that fail", () => {
   });
 
   it("hold up neither others of their mount nor other mounts", async () => {
-    const { h, world, other } = await prepared({ leaseDeadline: 40 });
+    const { h, world, other } = await prepared({ leaseDeadline: 400 });
     await h.ask("update", "sys/mounts/more", { type: "others" });
     await h.ask("update", "more/roles/app", { ttl: "10m" });
     const users = await Promise.all(Array.from({ length: 100 }, () => got(h)));
@@ -579,13 +584,13 @@ describe("revocations that fail", () => {
     await Promise.all(Array.from({ length: 10 }, () => got(h, "more/creds/app")));
     h.clock.advance(600_000);
     await h.vault.tick();
-    await pause(10);
+    await until(() => other.accounts.size === 0 && world.accounts.size === bad.size);
     expect(other.accounts.size).toBe(0);
     expect(new Set(world.accounts.keys())).toEqual(bad);
     expect(world.most).toBeLessThanOrEqual(32);
-    await pause(60);
     const { id = "" } = users[0] ?? {};
-    expect(await lookup(h, id)).toMatchObject({ attempts: 1, last_error: "no answer within 40 ms" });
+    await until(async () => (await lookup(h, id))["attempts"] === 1);
+    expect(await lookup(h, id)).toMatchObject({ attempts: 1, last_error: "no answer within 400 ms" });
   });
 });
 
