@@ -69,6 +69,8 @@ test("the example repository is valid, for the compiler and for editors", () => 
   const { declarations, problems } = compile(documents, registered);
   expect(problems).toEqual([]);
   expect(declarations.map(({ kind, name }) => `${kind} ${name}`).sort()).toEqual([
+    "AppRole payments-api",
+    "AuthMethod approle",
     "AuthMethod userpass",
     "Entity alice",
     "Group payments",
