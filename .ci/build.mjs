@@ -15,7 +15,7 @@ for (const name of readdirSync(join(root, "src"), { recursive: true })) {
 
 const main = join(dist, "main.js");
 for (const command of [main, join(dist, "age-plugin-writ.js")]) {
-  if (!readFileSync(command, "utf8").startsWith("#!/usr/bin/env node\n"))
+  if (!readFileSync(command, "utf8").startsWith("#!/usr/bin/env "))
     throw new Error(`${command} has lost its first line`);
   chmodSync(command, 0o755);
 }

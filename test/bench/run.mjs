@@ -11,7 +11,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:http";
 import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { delimiter, dirname, join, resolve } from "node:path";
 import { environmentOf } from "../../.ci/tools.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -36,15 +36,15 @@ const limitMs = 14 * 60_000;
 
 const children = [];
 
-function start(args, environment = {}) {
-  const child = spawn(process.execPath, args, {
-    cwd: root,
-    stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, ...environment },
-  });
+const options = (env) => ({ cwd: root, stdio: ["ignore", "pipe", "inherit"], env });
+
+function started(child) {
   children.push(child);
   return child;
 }
+
+const start = (args, environment = {}) =>
+  started(spawn(process.execPath, args, options({ ...process.env, ...environment })));
 
 async function freePort() {
   const server = createServer().listen(0, "127.0.0.1");
@@ -110,7 +110,12 @@ log: { level: warn }
   return { port, token: made.root_token, pid: child.pid, call, child, config, keys, idle: memoryMib(child.pid) };
 }
 
-const serve = (config) => start(["dist/main.js", "server", "--config", config], { NODE_ENV: "production" });
+/** The command as it is installed, on the node that runs this. */
+function serve(config) {
+  const path = `${dirname(process.execPath)}${delimiter}${process.env.PATH}`;
+  const environment = { ...process.env, NODE_ENV: "production", PATH: path };
+  return started(spawn(join(root, "dist/main.js"), ["server", "--config", config], options(environment)));
+}
 
 /** Answers reads and writes with what the vault answered, and the load client's set-up with what it needs. */
 const bareServer = `

@@ -168,7 +168,14 @@ export class ThreadStorage implements StorageBackend {
 /** Starts the thread. Throws VaultError `conflict` where another process has the store, `storage` where it does not open. */
 export async function openThread(type: string, url: URL, data: unknown, log: Logger): Promise<StorageBackend> {
   // Neither flags (--eval's among them) nor environment of this process are the thread's business.
-  const worker = new Worker(url, { workerData: data, env: {}, execArgv: [], name: type });
+  const worker = new Worker(url, {
+    workerData: data,
+    env: {},
+    execArgv: [],
+    name: type,
+    // What a store makes is short-lived; without a limit tens of MB of it wait to be collected.
+    resourceLimits: { maxYoungGenerationSizeMb: 12 },
+  });
   const greeting = await new Promise<Greeting>((resolve, reject) => {
     worker.once("message", resolve);
     worker.once("error", reject);
