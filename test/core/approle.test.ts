@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
-import { declare, type Harness, harness, refusal, setOf } from "./harness.ts";
+import { declare, type Harness, harness, refusal, roleDefaults, setOf } from "./harness.ts";
 
 const prepared = async (role: Record<string, unknown> = {}) => {
   const h = await harness();
@@ -128,21 +128,7 @@ describe("AppRole in a vault", () => {
 
   it("makes secret ids of a role that Git manages, and keeps them through a change of it", async () => {
     const h = await prepared();
-    const fields = {
-      bind_secret_id: true,
-      secret_id_bound_cidrs: [],
-      secret_id_num_uses: 0,
-      secret_id_ttl: 0,
-      local_secret_ids: false,
-      token_policies: ["reader"],
-      token_ttl: 0,
-      token_max_ttl: 0,
-      token_explicit_max_ttl: 0,
-      token_period: 0,
-      token_num_uses: 0,
-      token_no_default_policy: false,
-      token_bound_cidrs: [],
-    };
+    const fields = { ...roleDefaults, token_policies: ["reader"] };
     const role = (spec: Record<string, unknown>) =>
       declare("AppRole", "app", { ...fields, ...spec }, { mount: "approle", metadata: { name: "app", adopt: true } });
     await h.target.apply(setOf("1", role({})), []);

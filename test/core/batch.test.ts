@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { declare, type Harness, harness, refusal, setOf } from "./harness.ts";
+import { declare, type Harness, harness, refusal, roleDefaults, setOf } from "./harness.ts";
 
 const reader = 'path "secret/data/app/*" { capabilities = ["read"] }';
 const maker = 'path "auth/token/create" { capabilities = ["update"] }';
@@ -24,19 +24,10 @@ const dead = /^unauthenticated: permission denied/;
 
 /** A role of approle in Git, and a login through it. */
 const roleFields = {
+  ...roleDefaults,
   bind_secret_id: false,
   secret_id_bound_cidrs: ["127.0.0.0/8"],
-  secret_id_num_uses: 0,
-  secret_id_ttl: 0,
-  local_secret_ids: false,
   token_policies: ["reader"],
-  token_ttl: 0,
-  token_max_ttl: 0,
-  token_explicit_max_ttl: 0,
-  token_period: 0,
-  token_num_uses: 0,
-  token_no_default_policy: false,
-  token_bound_cidrs: [],
   token_type: "batch",
 };
 const mount = declare("AuthMethod", "approle", {

@@ -202,22 +202,30 @@ export const mountOf = (
   declare(kind, name, { type, description: "", options: {}, config: untuned, on_remove: "retain", ...more });
 
 /** A login at auth/userpass/, likewise. */
+/** What a mapping says of its tokens where it says nothing. */
+export const tokenDefaults = {
+  token_policies: [],
+  token_ttl: 0,
+  token_max_ttl: 0,
+  token_explicit_max_ttl: 0,
+  token_period: 0,
+  token_num_uses: 0,
+  token_no_default_policy: false,
+  token_bound_cidrs: [],
+} as const;
+
+/** The same for an AppRole. */
+export const roleDefaults = {
+  ...tokenDefaults,
+  bind_secret_id: true,
+  secret_id_bound_cidrs: [],
+  secret_id_num_uses: 0,
+  secret_id_ttl: 0,
+  local_secret_ids: false,
+} as const;
+
 export const userOf = (name: string, policies: readonly string[], more: Partial<Declaration> = {}): Declaration =>
-  declare(
-    "UserpassUser",
-    name,
-    {
-      token_policies: policies,
-      token_ttl: 0,
-      token_max_ttl: 0,
-      token_explicit_max_ttl: 0,
-      token_period: 0,
-      token_num_uses: 0,
-      token_no_default_policy: false,
-      token_bound_cidrs: [],
-    },
-    { mount: "userpass", ...more },
-  );
+  declare("UserpassUser", name, { ...tokenDefaults, token_policies: policies }, { mount: "userpass", ...more });
 
 export const setOf = (id: string, ...declarations: Declaration[]): CommitSet => ({
   commit: commitOf(id),
