@@ -1,6 +1,6 @@
-#!/usr/bin/env -S node --max-semi-space-size=8
-// The `writ` command. Only what every command needs is loaded here. A young generation of 8 MiB fits the processor's cache
-// better than the default of 32, takes 50 MB less, and is collected no slower.
+#!/usr/bin/env -S node --max-semi-space-size=16
+// The `writ` command. Only what every command needs is loaded here. A young generation of 16 MiB, half of the default, takes
+// less memory and serves as fast.
 
 const needed = 24;
 const major = Number(process.versions.node.split(".")[0]);

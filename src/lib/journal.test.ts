@@ -88,6 +88,27 @@ test("a full disk leaves no half line, and the journal goes on once there is roo
   expect(readFileSync(path(), "utf8")).toBe("first\nsecond\n");
 });
 
+test("a write at once that was slow is the last of its kind, and none is made where the disk is waited for", async () => {
+  let now = 0;
+  let asked = 0;
+  const told: number[] = [];
+  const clock = (): number => {
+    asked += 1;
+    return (now += 60);
+  };
+  const journal = await Journal.open(path(), { ...options, clock, slow: (took) => void told.push(took) });
+  for (const line of ["a\n", "b\n", "c\n"]) await journal.append(Buffer.from(line));
+  await journal.close();
+  // The temporary folder may be on a file system that is not known to be this machine's.
+  expect([[0], [2]]).toContainEqual([asked]);
+  expect(told).toEqual(asked === 0 ? [] : [60]);
+  const synced = await Journal.open(path(), { ...options, sync: true, clock });
+  await synced.append(Buffer.from("d\n"));
+  await synced.close();
+  expect([[0], [2]]).toContainEqual([asked]);
+  expect(readFileSync(path(), "utf8")).toBe("a\nb\nc\nd\n");
+});
+
 test("a line is found by halving, and lines are taken whole", async () => {
   await fc.assert(
     fc.asyncProperty(

@@ -1,13 +1,15 @@
-// A file of lines that only grows, for one writer. Every call goes through the thread pool: a disk that hangs stops this
-// file and nothing else.
+// A file of lines that only grows, for one writer. Calls go through the thread pool, so that a disk that hangs stops this file
+// and nothing else; but without `sync` and on a file system of this machine, a write is a copy into memory that takes less
+// time than a thread's way to it and back, and is made at once. After the first one that was slow, none is.
 // Must hold: after `append` resolves, the bytes are with the system (with `sync`, on the disk); after it rejects, none of
 // them will be read: what was half written is cut off before anything else is. Only lines that end in a newline count;
 // what a crash left behind the last one is moved aside when the file is opened. A failed sync is never tried again: the
 // system may have dropped the pages that it could not write, and would report the next sync as done.
-// Known gap: without `sync`, a power cut may lose lines that were kept.
+// Known gap: without `sync`, a power cut may lose lines that were kept; and a disk of this machine that hangs within a write
+// that is made at once holds up the process until it goes on.
 
-import { close, constants, fchmod, fdatasync, fstat, ftruncate, open, read, write } from "node:fs";
-import { mkdir, open as openHandle } from "node:fs/promises";
+import { close, constants, fchmod, fdatasync, fstat, ftruncate, open, read, write, writeSync } from "node:fs";
+import { mkdir, open as openHandle, statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 
@@ -22,6 +24,12 @@ const calls = {
 
 const newline = 0x0a;
 const block = 64 * 1024;
+/** Linux's numbers (statfs(2)) of ext, XFS, Btrfs, F2FS, ZFS, tmpfs and overlayfs. */
+const local: ReadonlySet<number> = new Set([
+  0xef53, 0x58465342, 0x9123683e, 0xf2f52010, 0x2fc12fc1, 0x01021994, 0x794c7630,
+]);
+/** Milliseconds: a copy into memory takes a thousandth of it. */
+const slowMs = 50;
 
 export interface JournalOptions {
   /** Permissions, such as 0o600. */
@@ -30,6 +38,10 @@ export interface JournalOptions {
   readonly sync: boolean;
   /** Told of a cut last line that was moved aside: to which file, and how many bytes. */
   readonly torn?: (aside: string, bytes: number) => void;
+  /** Told of a write that was made at once and took that many milliseconds: none is from then on. */
+  readonly slow?: (took: number) => void;
+  /** Milliseconds, for tests: steady, from anywhere. */
+  readonly clock?: () => number;
 }
 
 export class JournalError extends Error {
@@ -133,8 +145,11 @@ export class Journal {
   /** Set while bytes behind `#size` wait to be cut off. */
   #dirty = false;
   #broken: JournalError | null = null;
+  /** Whether writes are made at once. */
+  #inline: boolean;
 
-  private constructor(path: string, options: JournalOptions, fd: number, size: number) {
+  private constructor(path: string, options: JournalOptions, fd: number, size: number, inline: boolean) {
+    this.#inline = inline;
     this.path = path;
     this.#options = options;
     this.#fd = fd;
@@ -159,7 +174,8 @@ export class Journal {
       const size = await lineEnd(fd, stat.size);
       if (size < stat.size) await moveAside(path, fd, size, stat.size, options);
       if (options.sync) await syncFolder(dirname(path));
-      return new Journal(path, options, fd, size);
+      const inline = !options.sync && (await isLocal(path));
+      return new Journal(path, options, fd, size, inline);
     } catch (error) {
       await calls.close(fd);
       throw error;
@@ -180,7 +196,9 @@ export class Journal {
     if (this.#broken !== null) throw this.#broken;
     if (this.#dirty) await this.#cut();
     try {
-      for (let done = 0; done < bytes.length;) done += await writeSome(this.#fd, bytes, done);
+      for (let done = 0; done < bytes.length;) {
+        done += this.#inline ? this.#writeNow(bytes, done) : await writeSome(this.#fd, bytes, done);
+      }
     } catch (error) {
       this.#dirty = true;
       await this.#cut().catch(() => {}); // tried again before the next line
@@ -192,6 +210,18 @@ export class Journal {
 
   async close(): Promise<void> {
     await calls.close(this.#fd);
+  }
+
+  #writeNow(bytes: Uint8Array, from: number): number {
+    const clock = this.#options.clock ?? performance.now.bind(performance);
+    const began = clock();
+    const count = writeSync(this.#fd, bytes, from, bytes.length - from, null);
+    const took = clock() - began;
+    if (took > slowMs) {
+      this.#inline = false;
+      this.#options.slow?.(Math.round(took));
+    }
+    return count;
   }
 
   async #cut(): Promise<void> {
@@ -213,6 +243,11 @@ export class Journal {
       throw this.#broken;
     }
   }
+}
+
+async function isLocal(path: string): Promise<boolean> {
+  const { type } = await statfs(path);
+  return process.platform === "linux" && local.has(type);
 }
 
 async function moveAside(path: string, fd: number, from: number, to: number, options: JournalOptions): Promise<void> {

@@ -45,7 +45,12 @@ class FileDevice implements AuditDevice {
     this.#path = settings.path;
     const torn = (aside: string, bytes: number): void =>
       log.warn("the audit file ended in half a line, which was moved aside", { device: name, file: aside, bytes });
-    this.#options = { mode: Number.parseInt(settings.mode, 8), sync: settings.sync === "batch", torn };
+    const slow = (took: number): void =>
+      log.warn("a write to the audit file was slow: from now on the server does not wait for one", {
+        device: name,
+        took_ms: took,
+      });
+    this.#options = { mode: Number.parseInt(settings.mode, 8), sync: settings.sync === "batch", torn, slow };
   }
 
   async open(): Promise<void> {
