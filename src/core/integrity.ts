@@ -100,7 +100,8 @@ export class Integrity {
       else log.info("storage holds what was written", { entries: findings.entries });
       if (!isGood(findings)) await broker.event("storage-integrity", factsOf(findings, running.accept));
     } catch (error) {
-      if (isVaultError(error, "sealed")) return;
+      // What was under way when the vault was sealed ends in whatever its storage then says.
+      if (isVaultError(error, "sealed") || barrier.sealed) return;
       this.#failure = error instanceof Error ? error.message : "failed";
       log.error("the scan of the storage failed", { error: this.#failure });
     } finally {

@@ -31,7 +31,11 @@ const openAt = (path: string, more: Record<string, unknown> = {}): Promise<GitDe
     manualClock(),
   ) as Promise<GitDevice>;
 const git = (path: string, ...args: string[]): string =>
-  execFileSync("git", ["--git-dir", path, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] }).trim();
+  execFileSync("git", ["--git-dir", path, ...args], {
+    maxBuffer: 2 ** 28,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "pipe"],
+  }).trim();
 
 describe("with closing committing everything", () =>
   conformsAsDevice(() => {
@@ -116,7 +120,7 @@ test("a killed process loses nothing that was kept, and nothing is committed twi
       const text = JSON.stringify({ seq: ++seq, prev: hash, time: new Date().toISOString(), pad: "x".repeat(200) });
       hash = createHash("sha256").update(text).digest("hex");
       const line = Buffer.from(text + "\\n");
-      await device.write({ first: seq, lines: [line], bytes: line });
+      await device.write({ first: seq, lines: [line], bytes: line, head: { seq, hash } });
       process.stdout.write(seq + " " + hash + "\\n");
     }
   `;
