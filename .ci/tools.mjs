@@ -1,11 +1,15 @@
-// `npm run tools`: programs of Debian that the longer proofs run beside the vault (a load client, `age`, `strace`), unpacked
-// into .cache/debian and never installed. Where they cannot be had, what needs one skips, and says so.
+// `npm run tools`: what the longer proofs run beside the vault, unpacked into .cache and never installed: programs of Debian
+// (a load client, `age`, `strace`), and packages of PyPI by the lists in .ci/python, each file pinned by its hash. Where
+// they cannot be had, what needs one skips, and says so.
 
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 
 const cache = resolve(import.meta.dirname, "../.cache/debian");
+const pythonCache = resolve(import.meta.dirname, "../.cache/python");
+const lists = resolve(import.meta.dirname, "python");
 
 /** Packages by command: its own, and libraries that a plain Debian lacks. Others come from the system. */
 const packages = {
@@ -60,7 +64,41 @@ export function environmentOf(name) {
   return { PATH: before(bin, process.env.PATH), LD_LIBRARY_PATH: before(lib, process.env.LD_LIBRARY_PATH) };
 }
 
+/** `env`: where `python3` finds the packages of .ci/python/NAME.txt; `bin`: the folder of their commands. Null likewise. */
+export function pythonOf(name) {
+  const list = join(lists, `${name}.txt`);
+  const hash = createHash("sha256").update(readFileSync(list)).digest("hex").slice(0, 16);
+  // What is installed is what the list says now.
+  const place = join(pythonCache, `${name}-${hash}`);
+  if (!existsSync(place)) {
+    const draft = `${place}.${process.pid}`;
+    rmSync(draft, { recursive: true, force: true });
+    const flags = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--require-hashes"];
+    const only = ["--only-binary", ":all:"];
+    const got = run("python3", ["-m", "pip", "install", ...flags, ...only, "--target", draft, "--requirement", list]);
+    if (got.status !== 0) {
+      rmSync(draft, { recursive: true, force: true });
+      const why = (got.stderr ?? got.error?.message ?? "").trim().split("\n").at(-1);
+      console.error(`${name} is not to be had (python3 -m pip install: ${why}): what needs it is skipped`);
+      return null;
+    }
+    try {
+      renameSync(draft, place);
+    } catch (error) {
+      // Another process was faster.
+      if (!existsSync(place)) throw error;
+      rmSync(draft, { recursive: true, force: true });
+    }
+  }
+  const env = { PATH: process.env.PATH, PYTHONPATH: place, PYTHONDONTWRITEBYTECODE: "1" };
+  return { env, bin: join(place, "bin") };
+}
+
 if (process.argv[1] === import.meta.filename) {
-  const lost = Object.keys(packages).filter((name) => environmentOf(name) === null);
+  const pythonNames = readdirSync(lists).map((file) => file.replace(/\.txt$/, ""));
+  const lost = [
+    ...Object.keys(packages).filter((name) => environmentOf(name) === null),
+    ...pythonNames.filter((name) => pythonOf(name) === null),
+  ];
   if (lost.length > 0) process.exitCode = 1;
 }
