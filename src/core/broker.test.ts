@@ -78,17 +78,29 @@ describe("keeping", () => {
   });
 });
 
-test("what comes turn by turn is one batch, up to a number of entries", async () => {
-  const probe = new Probe("a");
-  const broker = await openBroker([probe]);
-  const served: Promise<void>[] = [];
-  for (let turn = 0; turn < 40; turn++) {
-    served.push(serve(broker));
-    await turns(1);
+describe("what comes turn by turn", () => {
+  async function forty(turnMs: number): Promise<Probe> {
+    const probe = new Probe("a");
+    let now = 0;
+    const broker = await openBroker([probe], { steady: () => now });
+    const served: Promise<void>[] = [];
+    for (let turn = 0; turn < 40; turn++) {
+      served.push(serve(broker));
+      await turns(1);
+      now += turnMs;
+    }
+    await Promise.all(served);
+    expect(await sound(probe)).toMatchObject({ ok: true, count: 80 });
+    return probe;
   }
-  await Promise.all(served);
-  expect(probe.writes).toBe(2);
-  expect(await sound(probe)).toMatchObject({ ok: true, count: 80 });
+
+  test("is one batch, up to a number of entries", async () => {
+    expect((await forty(0)).writes).toBe(2);
+  });
+
+  test("does not wait for more of its kind where turns are long", async () => {
+    expect((await forty(2)).writes).toBeGreaterThanOrEqual(20);
+  });
 });
 
 describe("not keeping", () => {

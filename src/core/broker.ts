@@ -24,6 +24,8 @@ export interface BrokerOptions {
   /** Milliseconds that a device may take to keep a batch. */
   readonly deadlineMs: number;
   readonly timer?: Timer;
+  /** Milliseconds that only go forward, from anywhere. */
+  readonly steady?: () => number;
   readonly bounds?: Bounds;
 }
 
@@ -74,7 +76,7 @@ export class Broker {
   #live: Live | null = null;
 
   constructor(options: BrokerOptions) {
-    this.#options = { timer: systemTimer, bounds, ...options };
+    this.#options = { timer: systemTimer, steady: () => performance.now(), bounds, ...options };
   }
 
   /** At unseal. Every device must answer: one that holds more than the others would be contradicted by what is written
@@ -89,7 +91,7 @@ export class Broker {
     const remembered = (await record?.load()) ?? null;
     const start = await chooseStart(standings, remembered, this.#options.log);
     const { log, timer, deadlineMs: deadline } = this.#options;
-    const trail = new Trail(start.head ?? noHead, { log, timer, deadline, bounds: this.#options.bounds });
+    const trail = new Trail(start.head ?? noHead, { ...this.#options, deadline });
     const hasher = new Hasher(sources.hashKey);
     const format = new Format(hasher);
     const live: Live = {

@@ -17,6 +17,8 @@ import { type Bounds, Window } from "./window.ts";
 export interface TrailOptions {
   readonly log: Logger;
   readonly timer: Timer;
+  /** Milliseconds, from anywhere. */
+  readonly steady: () => number;
   /** Milliseconds. */
   readonly deadline: number;
   readonly bounds: Bounds;
@@ -59,6 +61,9 @@ class Waiting implements Wait {
 const ticksPerDeadline = 4;
 /** Entries: the window does not count them before they are chained. */
 const mostHeld = 64;
+/** Milliseconds that entries gather while a device is idle. Turns that other work makes long bring an entry or two each: who
+ *  came first would wait for dozens of them. */
+const mostGatheredMs = 1;
 
 const unkept = (): VaultError =>
   new VaultError("audit", "the audit log did not keep the entry of this request: it is not answered; try again later");
@@ -124,7 +129,8 @@ export class Trail {
     const wait = this.#next ?? new Waiting();
     if (this.#next === null) {
       this.#next = wait;
-      setImmediate(() => this.#flush(0));
+      const end = this.#options.steady() + mostGatheredMs;
+      setImmediate(() => this.#flush(0, end));
     } else if (this.#held && this.#entries.length >= mostHeld) this.#append();
     return wait;
   }
@@ -184,12 +190,12 @@ export class Trail {
     return this.#feeds.filter((feed) => !feed.refused);
   }
 
-  /** Entries wait to be chained while every device is busy, and as long as each turn of the event loop brings more of them,
-   *  up to a number: they then travel as one batch, whose way to a thread and back costs as much as serving a request. */
-  #flush(before: number): void {
+  /** Entries wait to be chained while every device is busy, and for a moment as long as each turn of the event loop brings
+   *  more of them, up to a number: they then travel as one batch, whose way to a thread and back costs as much as serving a request. */
+  #flush(before: number, end: number): void {
     const count = this.#entries.length;
     if (count >= mostHeld) this.#append();
-    else if (count > before) setImmediate(() => this.#flush(count));
+    else if (count > before && this.#options.steady() < end) setImmediate(() => this.#flush(count, end));
     else if (this.#feeds.some((feed) => feed.idle)) this.#append();
     else this.#held = this.#next !== null;
   }
