@@ -47,7 +47,8 @@ function absent(operation: Operation, response: Response): boolean {
 }
 
 export function answerOf(id: string, operation: Operation, response: Response): Answer {
-  const { auth, lease, warnings } = response;
+  const { auth, lease, text, warnings } = response;
+  if (text !== undefined) return { status: 200, body: text.body, type: text.type };
   const status = response.outcome === undefined ? 200 : outcomes[response.outcome];
   const bodiless = auth === undefined && (warnings === undefined || warnings.length === 0) && status === 200;
   if (bodiless && absent(operation, response)) return missing;

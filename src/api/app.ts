@@ -14,7 +14,7 @@ import type { Request } from "../sdk/request.ts";
 import { type Answer, answerOf, errorAnswer, send } from "./answer.ts";
 import { Aborted, readBody } from "./body.ts";
 import { presentable } from "./errors.ts";
-import { allow, newId, toRequest } from "./http.ts";
+import { allow, asksHelp, newId, toRequest } from "./http.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { methodOf } from "./list.ts";
@@ -111,7 +111,11 @@ export function createApp(options: AppOptions): App {
   const fixed = new Map<string, Serve>(
     Object.entries(lifecycle).map(([path, call]) => [
       path,
-      ({ incoming, outgoing }, { query }) => call({ incoming, outgoing, query }, options),
+      (bindings, target, id) => {
+        const { incoming, outgoing } = bindings;
+        if (asksHelp(incoming, target)) return ask(bindings, target, id);
+        return call({ incoming, outgoing, query: target.query }, options);
+      },
     ]),
   );
   const app: Routes = new Hono<{ Bindings: Bindings }>({
@@ -121,7 +125,9 @@ export function createApp(options: AppOptions): App {
   if (webhook !== undefined) {
     app.all(
       webhookPath,
-      on(async ({ incoming }) => {
+      on(async (bindings, target, id) => {
+        const { incoming } = bindings;
+        if (asksHelp(incoming, target)) return ask(bindings, target, id);
         const body = await readBody(incoming, webhook.maxBytes);
         const { status, message } = await webhook.receive({
           method: methodOf(incoming),

@@ -137,6 +137,11 @@ async function fieldsOf(
   return { operation: help ? "help" : list ? "list" : scan ? "scan" : "read", data };
 }
 
+/** Whether a path that the door does not serve is asked about, rather than asked. */
+export function asksHelp(incoming: IncomingMessage, { query }: Target): boolean {
+  return query.includes("help") && methodOf(incoming) === "GET" && takeFlag(parseFields(query, "query"), "help");
+}
+
 /** Throws VaultError or Aborted. `target` is below /v1/. */
 export async function toRequest(
   incoming: IncomingMessage,

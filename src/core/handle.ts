@@ -15,6 +15,7 @@ import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
+import { helpMatch } from "./help.ts";
 import { Issue, noLease } from "./leases/issue.ts";
 import { login } from "./login.ts";
 import type { Mounted } from "./mounts.ts";
@@ -97,6 +98,7 @@ export async function handle(core: Core, request: Request): Promise<Response> {
  *  asked about `a/`. */
 function matchOf(mounted: Mounted, request: Request): RouteMatch | null {
   const { path, operation } = request;
+  if (operation === "help") return helpMatch;
   const match = mounted.match(path.slice(mounted.path.length));
   const folder = path.endsWith("/") && path.length > mounted.path.length;
   return folder && operation !== "list" && operation !== "scan" && match?.route.folders !== true ? null : match;
@@ -146,7 +148,8 @@ function refusalOf(
   decision: Decision,
 ): VaultError | null {
   if (!decision.allowed || (match?.route.sudo && !decision.sudo)) return notAllowed();
-  if (match === null) return missingRoute(path);
+  // Help asks for nothing: whoever may not see what is mounted is not told by it either.
+  if (match === null) return operation === "help" && !decision.sudo ? notAllowed() : missingRoute(path);
   const entry = pick(match.route, operation);
   if (entry === null) return new VaultError("unsupported", "unsupported operation");
   return entry.sudo && !decision.sudo ? notAllowed() : null;

@@ -45,6 +45,8 @@ export interface Mounted {
   readonly spec: MountSpec | null;
   readonly context: MountContext;
   readonly match: Matcher;
+  /** What `match` chooses from. */
+  readonly routes: readonly Route[];
   /** Null where it leases nothing. */
   readonly leases: Mount["leases"] | null;
   /** The `mount` of an audit entry. */
@@ -282,6 +284,7 @@ export class Mounts {
     if (extra !== undefined) fail(declaration, `unknown option "${extra}" for type ${spec.type}`);
     const context = this.#context(path, state, options);
     const made: Mount = plugin.mount(context);
+    const routes = [...resourceRoutes(plugin.resources), ...made.routes];
     const mounted: Mounted = {
       path,
       class: mountClass,
@@ -294,7 +297,8 @@ export class Mounts {
       declaration,
       spec,
       context,
-      match: compileRoutes([...resourceRoutes(plugin.resources), ...made.routes]),
+      match: compileRoutes(routes),
+      routes,
       leases: made.leases ?? null,
       audit: { path, type: spec.type, accessor: state.accessor, class: mountClass },
     };
@@ -342,6 +346,7 @@ export class Mounts {
         mac: (purpose) => this.#options.mac(`system\n${mount.type}\n${purpose}`),
       },
       match: compileRoutes(mount.routes),
+      routes: mount.routes,
       leases: null,
       audit: {
         path: mount.path,

@@ -84,6 +84,8 @@ export interface Response {
   readonly shape?: Shape;
   readonly outcome?: Outcome;
   readonly handout?: Handout;
+  /** A text in place of everything else, for those who read no envelope. No audit entry holds it: no secret is in it. */
+  readonly text?: { readonly type: string; readonly body: string };
   /** Bytes in place of everything else. Called once the answer may go out, or never; nothing is held before that. */
   readonly stream?: () => Promise<ReadableStream<Uint8Array>>;
   readonly lease?: { readonly id: string; readonly duration: number; readonly renewable: boolean };

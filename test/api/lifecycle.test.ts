@@ -365,3 +365,26 @@ describe("key material", () => {
     expect(left.filter((content) => !content.startsWith("HTTP/1.1 200"))).toEqual([]);
   });
 });
+
+describe("help", () => {
+  it("is asked of the door, of every path", async () => {
+    const { port, seen } = await start({
+      handle: async () => ({ text: { type: "application/json", body: '{"help":"x"}\n' } }),
+      app: { webhook: { receive: async () => ({ status: 200, message: "taken" }), maxBytes: 10 } },
+    });
+    for (const path of [...Object.keys(lifecycle), "/v1/sys/gitops/webhook", "/v1/secret/a"]) {
+      const answer = await exchange(port, `GET ${path}?help=1`);
+      expect([answer.status, answer.body, answer.headers["content-type"]]).toEqual([
+        200,
+        '{"help":"x"}\n',
+        "application/json",
+      ]);
+      expect(seen.at(-1)).toMatchObject({ operation: "help", path: path.slice("/v1/".length) });
+    }
+    const count = seen.length;
+    expect((await exchange(port, "GET /v1/sys/health?help=false")).status).toBe(200);
+    expect((await exchange(port, "GET /v1/sys/health?help=maybe")).status).toBe(400);
+    expect((await exchange(port, "POST /v1/sys/seal-status?help=1")).status).toBe(405);
+    expect(seen).toHaveLength(count);
+  });
+});

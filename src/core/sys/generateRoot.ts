@@ -37,6 +37,7 @@ const attempt: Readonly<Record<"read" | "update" | "delete", Handler>> = {
 
 const update: Handler = coreHandler({
   summary: "Give one share",
+  share: true,
   fields: { nonce: field.string("Names the attempt") },
   run: async (call) => {
     const { core, data } = call;

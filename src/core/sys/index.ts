@@ -15,6 +15,7 @@ import { rotateRoutes } from "./rotate.ts";
 import { rootRoutes } from "./generateRoot.ts";
 import { sealRoutes } from "./seal.ts";
 import { keyringRoutes } from "./keyring.ts";
+import { specRoutes } from "./specs.ts";
 import { storageRoutes } from "./storage.ts";
 
 export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>): readonly SystemMount[] {
@@ -33,6 +34,7 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...policyRoutes,
         ...capabilityRoutes,
         ...internalRoutes,
+        ...specRoutes,
         ...auditRoutes,
         ...leaseRoutes,
         ...storageRoutes,

@@ -7,7 +7,7 @@ import { deniedError, type Session } from "../session.ts";
 import { shownMount, shownPath } from "./mounts.ts";
 
 /** The routes ask for a valid token, and for no capability: what is shown follows from what the token may. */
-async function callerOf(call: CoreCall): Promise<Session> {
+export async function callerOf(call: Pick<CoreCall, "request" | "core" | "generation">): Promise<Session> {
   const { token, connection, time } = call.request;
   if (token === null || token === "") throw deniedError();
   const session = await call.core.sessions.load(token, call.generation);

@@ -75,9 +75,10 @@ function routes(base: string, guard: Guard, recovery: boolean): readonly Route[]
       path: `${base}/update`,
       ...guard,
       on: {
-        update: on("Give one present share", nonceField, (call, rekey) =>
-          update(rekey, call.data.nonce, shareOf(call)),
-        ),
+        update: {
+          ...on("Give one present share", nonceField, (call, rekey) => update(rekey, call.data.nonce, shareOf(call))),
+          share: true,
+        },
       },
     },
     {
@@ -85,9 +86,10 @@ function routes(base: string, guard: Guard, recovery: boolean): readonly Route[]
       ...guard,
       on: {
         read: on("How far the verification is", {}, async (_call, rekey) => both(rekey.verifyStatus())),
-        update: on("Give one new share back", nonceField, (call, rekey) =>
-          verify(rekey, call.data.nonce, shareOf(call)),
-        ),
+        update: {
+          ...on("Give one new share back", nonceField, (call, rekey) => verify(rekey, call.data.nonce, shareOf(call))),
+          share: true,
+        },
         delete: on("Start the verification over", {}, async (_call, rekey) => {
           await rekey.restartVerify();
           return both(rekey.verifyStatus());
