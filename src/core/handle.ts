@@ -13,6 +13,7 @@ import type { Decision } from "../policy/match.ts";
 import { factsOf } from "./asking.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
+import { denial } from "./denial.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
 import { helpMatch } from "./help.ts";
@@ -22,6 +23,7 @@ import type { Mounted } from "./mounts.ts";
 import { reader } from "./reader.ts";
 import type { RouteMatch } from "./routes.ts";
 import { deniedError, type Session } from "./session.ts";
+import { respell } from "./spelling.ts";
 
 interface Resolved {
   readonly mounted: Mounted | null;
@@ -37,7 +39,6 @@ interface Resolved {
 }
 
 const sealedError = (): VaultError => new VaultError("sealed", "Vault is sealed");
-const notAllowed = (): VaultError => new VaultError("denied", "permission denied");
 const missingRoute = (path: string): VaultError =>
   new VaultError("not_found", `no handler for route "${path}". route entry not found.`);
 const lastUsed = (): VaultError =>
@@ -47,10 +48,12 @@ const lastUsed = (): VaultError =>
   );
 
 /** Throws VaultError only. */
-export async function handle(core: Core, request: Request): Promise<Response> {
+export async function handle(core: Core, sent: Request): Promise<Response> {
   const generation = core.generation;
-  const mounted = generation.mounts.route(request.path);
-  const match = mounted === null ? null : matchOf(mounted, request);
+  const mounted = generation.mounts.route(sent.path);
+  let request = sent;
+  let match = mounted === null ? null : matchOf(mounted, sent);
+  if (mounted !== null && match?.route.spelling !== undefined) ({ request, match } = respelled(mounted, sent, match));
   const resolved =
     resolveNow(core, generation, request, mounted, match) ?? (await resolve(core, generation, request, mounted, match));
   const { session, operation } = resolved;
@@ -104,6 +107,20 @@ function matchOf(mounted: Mounted, request: Request): RouteMatch | null {
   return folder && operation !== "list" && operation !== "scan" && match?.route.folders !== true ? null : match;
 }
 
+/** The request in the one spelling of its path, and the route of that. */
+function respelled(
+  mounted: Mounted,
+  request: Request,
+  match: RouteMatch,
+): { readonly request: Request; readonly match: RouteMatch | null } {
+  const below = request.path.slice(mounted.path.length);
+  const path = respell(match, below);
+  if (path === below) return { request, match };
+  if (path === null) return { request, match: null };
+  const asked = { ...request, path: `${mounted.path}${path}` };
+  return { request: asked, match: matchOf(mounted, asked) };
+}
+
 const ruleTexts = new WeakMap<NonNullable<Decision["rule"]>, string>();
 
 function ruleOf(decision: Decision | null): string | null {
@@ -136,23 +153,30 @@ function resolveNow(
   if (session === null || session.entry.num_uses !== 0 || session.acl.conditional) return null;
   if (faultOf(session, request) !== null) return null;
   const decision = session.acl.check(request.path, operation, request.data, null);
-  if (refusalOf(request.path, match, operation, decision) !== null) return null;
+  if (refusalOf(request, session, match, operation, null, decision) !== null) return null;
   return { mounted, match, session, operation, decision, facts: null, lastUse: false, refusal: null };
 }
 
 /** Why the decision does not let a request through; null where it does. */
 function refusalOf(
-  path: string,
+  request: Request,
+  session: Session,
   match: RouteMatch | null,
   operation: Operation,
+  facts: Facts | null,
   decision: Decision,
 ): VaultError | null {
-  if (!decision.allowed || (match?.route.sudo && !decision.sudo)) return notAllowed();
-  // Help asks for nothing: whoever may not see what is mounted is not told by it either.
-  if (match === null) return operation === "help" && !decision.sudo ? notAllowed() : missingRoute(path);
+  if (!decision.allowed) return denial({ request, session, match, operation, facts, sudo: false });
+  if (match === null) {
+    // Help asks for nothing: whoever may not see what is mounted is not told by it either.
+    if (operation === "help" && !decision.sudo) return new VaultError("denied", "permission denied");
+    return missingRoute(request.path);
+  }
   const entry = pick(match.route, operation);
-  if (entry === null) return new VaultError("unsupported", "unsupported operation");
-  return entry.sudo && !decision.sudo ? notAllowed() : null;
+  if (!decision.sudo && (match.route.sudo || entry?.sudo)) {
+    return denial({ request, session, match, operation, facts, sudo: true });
+  }
+  return entry === null ? new VaultError("unsupported", "unsupported operation") : null;
 }
 
 /** Who asks, for what, and whether he may. Never throws: a refusal is audited like everything else. */
@@ -186,7 +210,7 @@ async function resolve(
       facts = factsOf(session, request.path, operation, { remoteAddress, time: request.time });
     }
     decision = session.acl.check(request.path, operation, request.data, facts);
-    const refusal = refusalOf(request.path, match, operation, decision);
+    const refusal = refusalOf(request, session, match, operation, facts, decision);
     return { mounted, match, session, operation, decision, facts, lastUse, refusal };
   } catch (error) {
     return {

@@ -13,6 +13,7 @@ import type { View, ViewOp } from "../sdk/view.ts";
 import { type MountSpec, mountPathOf } from "./kinds.ts";
 import { resourceRoutes } from "./resources.ts";
 import { compileRoutes, type Matcher } from "./routes.ts";
+import { spelled } from "./spelling.ts";
 import type { Table } from "./table.ts";
 
 export interface MountState {
@@ -284,7 +285,7 @@ export class Mounts {
     if (extra !== undefined) fail(declaration, `unknown option "${extra}" for type ${spec.type}`);
     const context = this.#context(path, state, options);
     const made: Mount = plugin.mount(context);
-    const routes = [...resourceRoutes(plugin.resources), ...made.routes];
+    const routes = spelled(plugin.resources, [...resourceRoutes(plugin.resources), ...made.routes]);
     const mounted: Mounted = {
       path,
       class: mountClass,

@@ -122,6 +122,9 @@ export interface Route {
   readonly on: Partial<Readonly<Record<Operation, Handler>>>;
   /** Whether something is there yet: POST then needs `create` or `update` accordingly. Without it POST is `update`. */
   exists?(call: Call): Promise<boolean>;
+  /** The one spelling of what a parameter caught: a request in another counts as sent in this one, for policies and the
+   *  audit too. Routes at and below a resource's object have it of the resource. */
+  readonly spelling?: Readonly<Record<string, (given: string) => string>>;
   /** No token is asked for (logins). */
   readonly unauthenticated?: true;
   /** The caller needs the `sudo` capability too. */

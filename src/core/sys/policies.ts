@@ -5,7 +5,7 @@ import { field } from "../../sdk/fields.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Shape } from "../../sdk/request.ts";
-import { defaultPolicyText, policyKind, policyOf, printPolicy } from "../../policy/compile.ts";
+import { defaultPolicyText, normalizeName, policyKind, policyOf, printPolicy } from "../../policy/compile.ts";
 import { parsePolicy } from "../../policy/hcl.ts";
 import type { Json } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
@@ -16,7 +16,7 @@ const writeFields = {
   rules: field.string("The same, under its old name"),
 } as const;
 
-const nameOf = (call: CoreCall): string => (call.params["name"] ?? "").toLowerCase();
+const nameOf = (call: CoreCall): string => normalizeName(call.params["name"] ?? "");
 
 function names(call: CoreCall): string[] {
   const declared = [...call.generation.table.shelf("Policy", null).keys()];
@@ -90,6 +90,7 @@ function routesOf(
     { path: folder, on: { read: list, list } },
     {
       path: `${folder}/:name*`,
+      spelling: { name: normalizeName },
       on: {
         read: coreHandler({
           summary: "One policy",
