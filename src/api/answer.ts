@@ -70,8 +70,9 @@ export function answerOf(id: string, operation: Operation, response: Response): 
 export function errorAnswer(id: string, error: VaultError): Answer {
   const status = statusOf(error.code);
   const errors = JSON.stringify(error.errors);
-  if (error.data === undefined) return { status, body: `{"errors":${errors}}\n` };
-  const { body } = answerOf(id, "update", { data: error.data });
+  const { data = null, warnings = [] } = error;
+  if (data === null && warnings.length === 0) return { status, body: `{"errors":${errors}}\n` };
+  const { body } = answerOf(id, "update", { data, warnings });
   return { status, body: error.errors.length === 0 ? body : `{"errors":${errors},${(body ?? "{}").slice(1)}` };
 }
 

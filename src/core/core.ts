@@ -120,6 +120,7 @@ export class Core {
       root: this.root,
       clock,
       log,
+      defaultLeaseTtl: this.defaultLeaseTtl,
       mac: (purpose) => barrier.mac(purpose),
     });
     this.ledger = new Ledger({

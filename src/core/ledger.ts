@@ -155,7 +155,7 @@ export class Ledger {
   async #commit(live: Generation, table: Table, draft: Draft): Promise<Generation> {
     const { mounts, tasks, clock, root } = this.#options;
     await sliced(compiling(draft.put));
-    const { ops: stateOps, states } = mounts.prepare(draft.put);
+    const { ops: stateOps, states } = mounts.prepare(draft.put, live.mounts, refuse);
     const { pages, ops: pageOps } = await sliced(this.#store.change(this.#pages, draft.put, draft.remove));
     const now = clock.now();
     const record: CurrentRecord = {

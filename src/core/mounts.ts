@@ -60,12 +60,17 @@ const classes = { SecretEngine: "secret", AuthMethod: "auth" } as const;
 export const mountKinds = Object.keys(classes) as (keyof typeof classes)[];
 const stateKey = (mountClass: string, name: string): string => `state/${mountClass}/${encodeURIComponent(name)}`;
 
+/** Refuses a declaration. */
+type Fail = (declaration: Declaration, message: string) => never;
+
 export interface MountsOptions {
   readonly plugins: readonly MountPlugin[];
   /** `mounts/` for states, and `mount/<uuid>/` for data, below the barrier's root. */
   readonly root: View;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Seconds: of mounts that are not tuned. */
+  readonly defaultLeaseTtl: number;
   /** A key of the barrier for one purpose. */
   mac(purpose: string): KeyObject;
 }
@@ -187,8 +192,13 @@ export class Mounts {
     return this.#plugins.get(`${state.class}/${state.type}`) ?? null;
   }
 
-  /** States that `declarations` need and that do not exist yet, to be written with the generation that wants them. */
-  prepare(declarations: Iterable<Declaration>): { readonly ops: ViewOp[]; readonly states: readonly MountState[] } {
+  /** States that `declarations` need and that do not exist yet, to be written with the generation that wants them. `fail`
+   *  is called where one cannot follow what is mounted `live`. */
+  prepare(
+    declarations: Iterable<Declaration>,
+    live: MountTable,
+    fail: Fail,
+  ): { readonly ops: ViewOp[]; readonly states: readonly MountState[] } {
     const states: MountState[] = [];
     for (const declaration of declarations) {
       const mountClass = classes[declaration.kind as keyof typeof classes];
@@ -201,7 +211,14 @@ export class Mounts {
           `${declaration.name} holds data of type ${known.type}, which ${spec.type} cannot read`,
         );
       }
-      if (known !== null) continue;
+      if (known !== null) {
+        const before = live.byAccessor(known.accessor);
+        const plugin = this.plugin(declaration.kind, spec.type);
+        if (before === null || plugin?.change === undefined) continue;
+        const { refused } = plugin.change(before.context.options, optionsOf(declaration, plugin, fail));
+        if (refused !== undefined) fail(declaration, refused);
+        continue;
+      }
       states.push({
         class: mountClass,
         name: declaration.name,
@@ -234,11 +251,7 @@ export class Mounts {
 
   /** The mounts that a table of declarations asks for. `pending` are states prepared but not written yet. Throws
    *  VaultError `invalid` where two paths collide; `fail` receives the declaration at fault. */
-  build(
-    table: Table,
-    pending: readonly MountState[],
-    fail: (declaration: Declaration, message: string) => never,
-  ): MountTable {
+  build(table: Table, pending: readonly MountState[], fail: Fail): MountTable {
     const paths = new Paths();
     for (const mount of this.#system) paths.add(mount);
     for (const kind of mountKinds) {
@@ -256,11 +269,7 @@ export class Mounts {
     return new MountTable(paths.at);
   }
 
-  #mounted(
-    declaration: Declaration,
-    pending: readonly MountState[],
-    fail: (declaration: Declaration, message: string) => never,
-  ): Mounted {
+  #mounted(declaration: Declaration, pending: readonly MountState[], fail: Fail): Mounted {
     const known = this.#built.get(declaration);
     if (known !== undefined && this.state(declaration)?.uuid === known.uuid) return known;
     const mountClass = classes[declaration.kind as keyof typeof classes];
@@ -273,17 +282,12 @@ export class Mounts {
     if (state === null) return fail(declaration, "has no state");
     const mount = mountPathOf(declaration.name, spec);
     const path = mountClass === "auth" ? `auth/${mount}/` : `${mount}/`;
-    const options: Record<string, string> = {};
-    for (const [name, option] of Object.entries(plugin.options)) {
-      const value = spec.options[name] ?? option.default;
-      if (value === undefined) continue;
-      if (option.enum && !option.enum.includes(value))
-        fail(declaration, `option ${name} must be one of ${option.enum.join(", ")}`);
-      options[name] = value;
-    }
-    const extra = Object.keys(spec.options).find((name) => !Object.hasOwn(plugin.options, name));
-    if (extra !== undefined) fail(declaration, `unknown option "${extra}" for type ${spec.type}`);
-    const context = this.#context(path, state, options);
+    const context = this.#context(
+      path,
+      state,
+      optionsOf(declaration, plugin, fail),
+      spec.config.default_lease_ttl || undefined,
+    );
     const made: Mount = plugin.mount(context);
     const routes = spelled(plugin.resources, [...resourceRoutes(plugin.resources), ...made.routes]);
     const mounted: Mounted = {
@@ -311,10 +315,11 @@ export class Mounts {
     path: string,
     { accessor, uuid }: Pick<MountState, "accessor" | "uuid">,
     options: MountContext["options"],
+    defaultLeaseTtl = this.#options.defaultLeaseTtl,
   ): MountContext {
     const { root, clock, log } = this.#options;
     const mac = (purpose: string): KeyObject => this.#options.mac(`mount\n${uuid}\n${purpose}`);
-    return { path, accessor, view: root.sub(`mount/${uuid}/`), options, clock, log, mac };
+    return { path, accessor, view: root.sub(`mount/${uuid}/`), options, defaultLeaseTtl, clock, log, mac };
   }
 
   #types(mountClass: string): string {
@@ -342,6 +347,7 @@ export class Mounts {
         accessor,
         view: this.#options.root.sub(`system/${mount.type}/`),
         options: {},
+        defaultLeaseTtl: this.#options.defaultLeaseTtl,
         clock: this.#options.clock,
         log: this.#options.log,
         mac: (purpose) => this.#options.mac(`system\n${mount.type}\n${purpose}`),
@@ -357,6 +363,22 @@ export class Mounts {
       },
     };
   }
+}
+
+/** A mount's options as its plugin gets them: defaults filled in. */
+function optionsOf(declaration: Declaration, plugin: MountPlugin, fail: Fail): MountContext["options"] {
+  const spec = declaration.spec as unknown as MountSpec;
+  const options: Record<string, string> = {};
+  for (const [name, option] of Object.entries(plugin.options)) {
+    const value = spec.options[name] ?? option.default;
+    if (value === undefined) continue;
+    if (option.enum && !option.enum.includes(value))
+      fail(declaration, `option ${name} must be one of ${option.enum.join(", ")}`);
+    options[name] = value;
+  }
+  const extra = Object.keys(spec.options).find((name) => !Object.hasOwn(plugin.options, name));
+  if (extra !== undefined) fail(declaration, `unknown option "${extra}" for type ${spec.type}`);
+  return options;
 }
 
 /** Mount paths, and every folder above one, so that neither order of nesting goes unseen. */

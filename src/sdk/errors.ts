@@ -24,18 +24,21 @@ export class VaultError extends Error {
   readonly errors: readonly string[];
   /** A body to send with the error, as a deleted KV version does: 404 with its metadata. */
   readonly data: Readonly<Record<string, unknown>> | undefined;
+  /** Hints beside an error without a text. */
+  readonly warnings: readonly string[] | undefined;
   override readonly name = "VaultError";
 
   constructor(
     code: ErrorCode,
     errors: string | readonly string[],
-    options: { cause?: unknown; data?: Record<string, unknown> } = {},
+    options: { cause?: unknown; data?: Record<string, unknown>; warnings?: readonly string[] } = {},
   ) {
     const list = typeof errors === "string" ? [errors] : errors;
     super(list.join("; ") || code, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.errors = list;
     this.data = options.data;
+    this.warnings = options.warnings;
   }
 }
 

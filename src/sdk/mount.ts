@@ -21,6 +21,8 @@ export interface MountContext {
   readonly view: View;
   /** As declared on the mount, for example { version: "2" }. */
   readonly options: Readonly<Record<string, string>>;
+  /** Seconds: what the mount's tuning says of things that nobody gives a time, or else the server. */
+  readonly defaultLeaseTtl: number;
   readonly clock: Clock;
   readonly log: Logger;
   /** An HMAC-SHA-256 key of this mount's own for one purpose, the same for the mount's life. Throws VaultError `sealed`. */
@@ -187,4 +189,9 @@ export interface MountPlugin {
   >;
   readonly resources: readonly Resource[];
   mount(context: MountContext): Mount;
+  /** Other options on a mount that may hold data: why they are refused, or what to tell whoever sets them. */
+  change?(
+    before: MountContext["options"],
+    after: MountContext["options"],
+  ): { readonly refused?: string; readonly warning?: string };
 }

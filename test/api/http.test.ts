@@ -384,6 +384,15 @@ describe("an answer", () => {
     expect(answer.headers["cache-control"]).toBe("no-store");
   });
 
+  it("hints beside an error without a text", async () => {
+    const { port } = await start({
+      handle: () => Promise.reject(new VaultError("not_found", [], { warnings: ["use another path"] })),
+    });
+    const answer = await exchange(port, "GET /v1/a");
+    expect([answer.status, json(answer)]).toMatchObject([404, { data: null, warnings: ["use another path"] }]);
+    expect(json(answer)).not.toHaveProperty("errors");
+  });
+
   it("may carry data beside an error", async () => {
     const data = { data: null, metadata: { version: 1 } };
     const { port } = await start({
@@ -392,6 +401,7 @@ describe("an answer", () => {
     const deleted = await exchange(port, "GET /v1/deleted");
     expect([deleted.status, json(deleted)]).toMatchObject([404, { data, auth: null, request_id: expect.any(String) }]);
     expect(json(deleted)).not.toHaveProperty("errors");
+    expect(json(deleted)).toHaveProperty("warnings", null);
     expect(json(await exchange(port, "GET /v1/other"))).toMatchObject({ errors: ["why"], data });
     const missing = await start({ handle: () => Promise.reject(new VaultError("not_found", [])) });
     expect(json(await exchange(missing.port, "GET /v1/a"))).toEqual({ errors: [] });

@@ -65,8 +65,8 @@ export interface Kit {
     secrets?: Readonly<Record<string, string>>,
   ): Promise<void>;
   undeclare(resource: string, name: string): Promise<void>;
-  /** A new process, on what the store holds; perhaps with the mount moved. */
-  restart(path?: string): void;
+  /** A new process, on what the store holds; perhaps with the mount moved, or with other options. */
+  restart(path?: string, options?: Readonly<Record<string, string>>): void;
 }
 
 export interface KitOptions {
@@ -99,16 +99,17 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
     if (found === undefined) throw new Error(`${plugin.type} has no resource ${name}`);
     return found;
   };
-  const contextAt = (path: string): MountContext => ({
+  const contextAt = (path: string, given: Readonly<Record<string, string>>): MountContext => ({
     path,
     accessor,
     view: new TestView(store, `mount/${uuid}/`),
-    options: optionsOf(plugin, options.options ?? {}),
+    options: optionsOf(plugin, given),
+    defaultLeaseTtl: 2_764_800,
     clock,
     log: createLogger({ level: "debug", write: (line) => void log.push(line), now: clock.now }),
     mac: (purpose) => createSecretKey(createHmac("sha256", "the kit's").update(purpose).digest()),
   });
-  let context = contextAt(plugin.class === "auth" ? `auth/${plugin.type}/` : "secret/");
+  let context = contextAt(plugin.class === "auth" ? `auth/${plugin.type}/` : "secret/", options.options ?? {});
   let { routes, leases: types } = plugin.mount(context);
   let match = compileRoutes(routes);
 
@@ -215,9 +216,9 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
       declared.get(resourceName)?.delete(name);
       await resource.remove?.({ mount: context, name });
     },
-    restart: (path = context.path) => {
+    restart: (path = context.path, given = context.options) => {
       store.restart();
-      context = contextAt(path);
+      context = contextAt(path, given);
       ({ routes, leases: types } = plugin.mount(context));
       match = compileRoutes(routes);
     },

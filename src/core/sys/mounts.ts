@@ -231,6 +231,10 @@ async function tune(call: CoreCall<typeof tuneFields>, side: Side): Promise<null
     };
     return { put: [{ ...current, spec: spec }], remove: [] };
   });
+  const after = call.core.generation.mounts.byAccessor(mounted.accessor);
+  if (after === null) return null;
+  const { warning } = after.plugin?.change?.(mounted.context.options, after.context.options) ?? {};
+  if (warning !== undefined) call.warn(warning);
   return null;
 }
 

@@ -163,6 +163,7 @@ describe("versions", () => {
     await kit.call("delete", "data/a");
     await kit.call("update", "delete/a", { versions: [1, 3, 9] });
     expect(await kit.data("read", "metadata/a")).toMatchObject({
+      updated_time: start,
       versions: { 1: { deletion_time: timeText(2) }, 2: { deletion_time: "" }, 3: { deletion_time: timeText(1) } },
     });
     await kit.call("update", "undelete/a", { versions: "1, 3" });
@@ -222,6 +223,7 @@ describe("versions", () => {
       cas_required: false,
       delete_version_after: "1h0m0s",
       max_versions: 0,
+      metadata_cas_required: false,
     });
     kit.clock.advance(89_999);
     expect(await kit.data("read", "data/a")).toMatchObject({ data: {} });

@@ -140,7 +140,7 @@ class DataRoutes {
     return this.#store.change(path, (secret) => {
       if (secret === null) return { result: null };
       const now = this.#context.clock.now();
-      const changed = changeVersions(secret, numbers ?? [secret.current], now, (state) =>
+      const changed = changeVersions(secret, numbers ?? [secret.current], (state) =>
         readable(state, now) ? { ...state, deletion: now } : state,
       );
       return { secret: changed === secret ? undefined : changed, result: null };
@@ -153,7 +153,7 @@ class DataRoutes {
       if (secret === null) return { result: null };
       const now = this.#context.clock.now();
       const deletion = deletionOf(secret, config, now);
-      const changed = changeVersions(secret, numbers, now, (state) =>
+      const changed = changeVersions(secret, numbers, (state) =>
         state.destroyed || state.deletion === 0 ? state : { ...state, deletion },
       );
       return { secret: changed === secret ? undefined : changed, result: null };
@@ -164,7 +164,7 @@ class DataRoutes {
   async destroy(path: string, numbers: readonly number[]): Promise<null> {
     return this.#store.change(path, (secret) => {
       if (secret === null) return { result: null };
-      const changed = changeVersions(secret, numbers, this.#context.clock.now(), (state) =>
+      const changed = changeVersions(secret, numbers, (state) =>
         state.destroyed ? state : { ...state, destroyed: true },
       );
       const drop = [...new Set(numbers)].flatMap((number) => secret.versions[number]?.id ?? []);

@@ -1,10 +1,10 @@
 // Key/value secrets. Version 2 keeps several versions of each secret, version 1 the last value alone.
 // Known gap: whether POST needs `create` or `update` is asked before the write; a secret that another client creates in
 // between is written although the token may have `create` only, as in Vault.
-// Known gap: changing `version` on a mount that holds secrets does not convert them; they come back with the old version.
 
 import type { MountPlugin } from "../../sdk/mount.ts";
 import { dataRoutes } from "./data.ts";
+import { invalidRoute } from "./invalid.ts";
 import { metadataRoutes } from "./metadata.ts";
 import { plainRoutes } from "./plain.ts";
 import { Store } from "./store.ts";
@@ -24,7 +24,16 @@ export const plugin: MountPlugin = {
   mount: (context) => {
     if (context.options["version"] !== "2") return { routes: plainRoutes(context) };
     const store = new Store(context);
-    return { routes: [...dataRoutes(store, context), ...metadataRoutes(store, context)] };
+    return { routes: [...dataRoutes(store, context), ...metadataRoutes(store, context), invalidRoute] };
+  },
+  change: (before, after) => {
+    const [from = "", to = ""] = [before["version"], after["version"]];
+    if (from === to) return {};
+    // Versions would be lost.
+    if (from === "2") return { refused: `cannot downgrade mount from version ${from}` };
+    return {
+      warning: `Upgrading mount from version ${from} to version ${to}. This mount will be unavailable for a brief period and will resume service shortly.`,
+    };
   },
 };
 

@@ -3,9 +3,12 @@
 import { parseDuration } from "../../lib/duration.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
-import { type Call, handler, type MountContext, type Route } from "../../sdk/mount.ts";
+import { type Call, type Handler, handler, type MountContext, type Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
-import { type JsonObject, mergePatch, objectOf } from "./json.ts";
+import { customOf } from "./custom.ts";
+import { invalidHandlers } from "./invalid.ts";
+import { mergePatch, objectOf } from "./json.ts";
+import { detailed, keysAnswer, namesIn, pageFields } from "./lists.ts";
 import { missing, pathOf } from "./paths.ts";
 import { newSecret, noSettings, type Secret, secretInfo, type Settings, settingsInfo } from "./secret.ts";
 import type { Store } from "./store.ts";
@@ -14,17 +17,14 @@ const maxUint32 = 2 ** 32 - 1;
 const settingsFields = {
   max_versions: field.int("How many versions are kept; 10 where 0", { minimum: 0, maximum: maxUint32 }),
   cas_required: field.bool("Whether each write must name the version that it follows"),
+  metadata_cas_required: field.bool("Whether each change of metadata must name the one that it follows"),
   delete_version_after: field.string("How long a version lives, as a duration; for good where 0"),
 };
 const metadataFields = {
   ...settingsFields,
   custom_metadata: field.json("Any names with short texts, shown with the secret"),
+  metadata_cas: field.int("Which change of the metadata this one follows, by number; 0 for none"),
 };
-export const pageFields = {
-  after: field.string("Names after this one"),
-  limit: field.int("At most so many", { minimum: 1 }),
-};
-
 type MetadataCall = Call<typeof metadataFields>;
 type SettingsInput = Values<typeof settingsFields>;
 
@@ -51,6 +51,7 @@ function settingsOf(
   return {
     max_versions: input.max_versions ?? start("max_versions").max_versions,
     cas_required: input.cas_required ?? start("cas_required").cas_required,
+    metadata_cas_required: input.metadata_cas_required ?? start("metadata_cas_required").metadata_cas_required ?? false,
     delete_version_after:
       lifetime === undefined
         ? start("delete_version_after").delete_version_after
@@ -58,103 +59,77 @@ function settingsOf(
   };
 }
 
-const wrongCustom = (problem: string): VaultError =>
-  new VaultError("invalid", `custom_metadata validation failed: ${problem}`);
-const unprintable = /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u;
-
-/** Limits as in Vault: 64 names of 1 to 128 bytes with texts of 1 to 512 bytes. Throws VaultError `invalid`. */
-function customOf(input: JsonObject): Readonly<Record<string, string>> | null {
-  const entries = Object.entries(input);
-  if (entries.length > 64) throw wrongCustom(`payload must contain at most 64 keys, provided ${entries.length}`);
-  const problems: string[] = [];
-  for (const [name, value] of entries) {
-    const key = JSON.stringify(name.slice(0, 128));
-    const size = Buffer.byteLength(name);
-    if (size === 0 || size > 128) problems.push(`length of key ${key} is ${size} but must be 0 < len(key) <= 128`);
-    if (unprintable.test(name)) problems.push(`key ${key} contains unprintable characters`);
-    if (typeof value !== "string") {
-      problems.push(`value for key ${key} must be a string`);
-      continue;
-    }
-    const length = Buffer.byteLength(value);
-    if (length === 0 || length > 512)
-      problems.push(`length of value for key ${key} is ${length} but must be 0 < len(value) <= 512`);
-    if (unprintable.test(value)) problems.push(`value for key ${key} contains unprintable characters`);
-  }
-  if (problems.length > 0) throw wrongCustom(problems.join("; "));
-  return entries.length === 0 ? null : (Object.fromEntries(entries) as Record<string, string>);
-}
-
-function warnCas(call: MetadataCall, config: Settings): void {
-  if (config.cas_required && call.data.cas_required === false) {
-    call.warn('"cas_required" set to false, but is mandated by backend config. This value will be ignored.');
+function warnMandated(call: MetadataCall, config: Settings): void {
+  for (const name of ["cas_required", "metadata_cas_required"] as const) {
+    if (config[name] !== true || call.data[name] !== false) continue;
+    call.warn(`"${name}" set to false, but is mandated by backend config. This value will be ignored.`);
   }
 }
+
+function checkMetadataCas(secret: Secret | null, config: Settings, cas: number | undefined): void {
+  if (cas === undefined) {
+    if (!secret?.metadata_cas_required && !config.metadata_cas_required) return;
+    throw new VaultError("invalid", "metadata check-and-set parameter required for this call");
+  }
+  if (cas === (secret?.metadata_version ?? 0)) return;
+  throw new VaultError(
+    "invalid",
+    secret === null
+      ? "metadata_cas must be 0 when creating new metadata"
+      : "metadata check-and-set parameter does not match the current version",
+  );
+}
+
+const changed = (secret: Secret, settings: Settings, custom: Secret["custom"], now: number): Secret => ({
+  ...secret,
+  ...settings,
+  custom,
+  updated: now,
+  metadata_version: (secret.metadata_version ?? 0) + 1,
+});
 
 async function write(store: Store, context: MountContext, call: MetadataCall): Promise<null> {
   const path = pathOf(call);
-  const { custom_metadata: given, ...input } = call.data;
+  const { custom_metadata: given, metadata_cas: cas, ...input } = call.data;
   if (given === undefined && Object.keys(input).length === 0) return null;
   const custom = given === undefined ? undefined : customOf(objectOf("custom_metadata", given ?? {}));
-  warnCas(call, await store.config());
+  const config = await store.config();
+  warnMandated(call, config);
   return store.change(path, (before) => {
+    checkMetadataCas(before, config, cas);
     const now = context.clock.now();
     const secret = before ?? newSecret(now);
     const settings = settingsOf(secret, input, { negative: false });
-    const after: Secret = {
-      ...secret,
-      ...settings,
-      custom: custom === undefined ? secret.custom : custom,
-      updated: now,
-    };
-    return { secret: after, result: null };
+    return { secret: changed(secret, settings, custom === undefined ? secret.custom : custom, now), result: null };
   });
 }
 
 /** A merge patch (RFC 7396) of what `write` sets: null puts a setting back to its default and removes a custom name. */
 async function patch(store: Store, context: MountContext, call: MetadataCall): Promise<null> {
   const path = pathOf(call);
-  const { custom_metadata: given, ...input } = call.data;
+  const { custom_metadata: given, metadata_cas: cas, ...input } = call.data;
+  if (!Object.keys(call.request.data).some((name) => patched.has(name))) return null;
   const custom = given === undefined || given === null ? given : objectOf("custom_metadata", given);
-  warnCas(call, await store.config());
+  const config = await store.config();
+  warnMandated(call, config);
   return store.change(path, (secret) => {
     if (secret === null) throw missing();
+    checkMetadataCas(secret, config, cas);
     const reset = (name: keyof Settings): boolean =>
       Object.hasOwn(call.request.data, name) && call.request.data[name] === null;
     const settings = settingsOf(secret, input, { negative: false, reset });
-    const after: Secret = {
-      ...secret,
-      ...settings,
-      custom:
-        custom === undefined ? secret.custom : custom === null ? null : customOf(mergePatch(secret.custom, custom)),
-      updated: context.clock.now(),
-    };
-    return { secret: after, result: null };
+    const merged =
+      custom === undefined ? secret.custom : custom === null ? null : customOf(mergePatch(secret.custom, custom));
+    return { secret: changed(secret, settings, merged, context.clock.now()), result: null };
   });
 }
+
+/** What a patch changes; one without any of it changes nothing, and is no change of the metadata. */
+const patched: ReadonlySet<string> = new Set([...Object.keys(settingsFields), "custom_metadata"]);
 
 /** The secret first, then all data stored for it, named or left behind by a crash. */
 const remove = (store: Store, path: string): Promise<null> =>
   store.change(path, async () => ({ secret: null, drop: await store.ids(path), result: null }));
-
-async function list(store: Store, folder: string, page: Values<typeof pageFields>): Promise<Response> {
-  const { after, limit } = page;
-  const keys = await store.list(folder, {
-    ...(after !== undefined && { after }),
-    ...(limit !== undefined && { limit }),
-  });
-  if (keys.length === 0) throw missing();
-  if (after !== undefined || limit !== undefined) return { data: { keys } };
-  let response = lists.get(keys);
-  if (response === undefined) {
-    response = { data: Object.freeze({ keys }), shared: true };
-    lists.set(keys, response);
-  }
-  return response;
-}
-
-/** By the view's own list, which stands as long as no name comes or goes. */
-const lists = new WeakMap<readonly string[], Response>();
 
 function configRoute(store: Store): Route {
   return {
@@ -176,20 +151,48 @@ function configRoute(store: Store): Route {
   };
 }
 
+/** `answer` is given the folder ("" or with a slash at its end), the names in it, and the page where it is one level. */
+function listHandlers(
+  store: Store,
+  answer: (
+    folder: string,
+    keys: readonly string[],
+    page: Values<typeof pageFields> | null,
+  ) => Response | Promise<Response>,
+): Readonly<Record<"list" | "scan", Handler>> {
+  const folderOf = (call: Pick<Call, "params">): string => (call.params["path"] ? `${call.params["path"]}/` : "");
+  return {
+    list: handler({
+      summary: "List the secrets and folders one level below a path",
+      fields: pageFields,
+      run: async (call) => {
+        const folder = folderOf(call);
+        return answer(folder, await namesIn(call.data, (page) => store.list(folder, page)), call.data);
+      },
+    }),
+    scan: handler({
+      summary: "List the secrets on all levels below a path",
+      run: async (call) => {
+        const folder = folderOf(call);
+        return answer(folder, await store.scan(folder), null);
+      },
+    }),
+  };
+}
+
 export function metadataRoutes(store: Store, context: MountContext): readonly Route[] {
-  const listHandler = handler({
-    summary: "List the secrets and folders one level below a path",
-    fields: pageFields,
-    run: (call) => list(store, call.params["path"] ?? "", call.data),
-  });
+  const { list, scan } = listHandlers(store, (_folder, keys, page) => keysAnswer(keys, page));
+  const details = listHandlers(store, (folder, keys) => detailed(store, folder, keys));
   return [
     configRoute(store),
-    { path: "metadata", on: { list: listHandler } },
+    { path: "metadata", on: { ...invalidHandlers, list, scan } },
+    { path: "detailed-metadata/:path**", on: { list: details.list, scan: details.scan } },
     {
       path: "metadata/:path*",
       exists: async (call) => (await store.secret(pathOf(call))) !== null,
       on: {
-        list: listHandler,
+        list,
+        scan,
         read: handler({
           summary: "Read what is known of a secret",
           run: async (call) => {

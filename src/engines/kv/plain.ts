@@ -2,46 +2,65 @@
 
 import { parseDuration } from "../../lib/duration.ts";
 import { VaultError } from "../../sdk/errors.ts";
-import { handler, type MountContext, type Route } from "../../sdk/mount.ts";
-import { type JsonObject } from "./json.ts";
-import { pageFields } from "./metadata.ts";
+import { type Call, handler, type MountContext, type Route } from "../../sdk/mount.ts";
+import type { Response } from "../../sdk/request.ts";
+import type { ViewEntry } from "../../sdk/view.ts";
+import type { JsonObject } from "./json.ts";
+import { namesIn, pageFields, scan } from "./lists.ts";
 import { missing, pathOf } from "./paths.ts";
 import { checkPath } from "./store.ts";
+import { Plain, plainKey } from "./upgrade.ts";
 
-/** Seconds that a client is told to wait before it reads again, unless the secret says so under `ttl`: 768 hours. */
-const refresh = 2_764_800;
+const folderOf = (call: Pick<Call, "params">): string => (call.params["path"] ? `${call.params["path"]}/` : "");
 
-const key = (path: string): string => `plain/${path}`;
-
-export function plainRoutes({ view }: MountContext): readonly Route[] {
-  const list = handler({
-    summary: "List the secrets and folders one level below a path",
-    fields: pageFields,
-    run: async (call) => {
-      const folder = call.params["path"] ?? "";
-      const { after, limit } = call.data;
-      const keys = await view.list(folder === "" ? "plain/" : `plain/${folder}/`, {
-        ...(after !== undefined && { after }),
-        ...(limit !== undefined && { limit }),
-      });
-      if (keys.length === 0) throw missing();
-      return { data: { keys } };
-    },
-  });
+export function plainRoutes(context: MountContext): readonly Route[] {
+  const { view, defaultLeaseTtl } = context;
+  const plain = new Plain(context);
+  const entryAt = async (path: string): Promise<ViewEntry<JsonObject> | null> => {
+    if (!plain.usable) await plain.check();
+    return view.getJson<JsonObject>(plainKey(path));
+  };
+  const write = async (path: string, value: JsonObject | null): Promise<null> => {
+    if (!plain.usable) await plain.check();
+    await view.write([{ key: plainKey(path), value }]);
+    plain.confirm();
+    return null;
+  };
+  const lists = {
+    list: handler({
+      summary: "List the secrets and folders one level below a path",
+      fields: pageFields,
+      run: async (call) => {
+        if (!plain.usable) await plain.check();
+        return { data: { keys: await namesIn(call.data, (page) => view.list(plainKey(folderOf(call)), page)) } };
+      },
+    }),
+    scan: handler({
+      summary: "List the secrets on all levels below a path",
+      run: async (call) => {
+        if (!plain.usable) await plain.check();
+        return { data: { keys: await scan(view, plainKey(folderOf(call))) } };
+      },
+    }),
+  };
+  /** Seconds that a client is told to wait before it reads again: what the secret says, or else the mount. */
+  const answer = (data: JsonObject): Response => {
+    const duration = parseDuration(data["ttl"] ?? data["lease"]) ?? defaultLeaseTtl;
+    return { data, shared: true, lease: { id: "", duration, renewable: false } };
+  };
   return [
-    { path: "", on: { list } },
+    { path: "", on: lists },
     {
       path: ":path*",
-      exists: async (call) => (await view.getJson(key(pathOf(call)))) !== null,
+      exists: async (call) => (await entryAt(pathOf(call))) !== null,
       on: {
-        list,
+        ...lists,
         read: handler({
           summary: "Read a secret",
           run: async (call) => {
-            const entry = await view.getJson<JsonObject>(key(pathOf(call)));
+            const entry = await entryAt(pathOf(call));
             if (entry === null) throw missing();
-            const duration = parseDuration(entry.value["ttl"] ?? entry.value["lease"]) ?? refresh;
-            return { data: entry.value, shared: true, lease: { id: "", duration, renewable: false } };
+            return answer(entry.value);
           },
         }),
         update: handler({
@@ -52,17 +71,10 @@ export function plainRoutes({ view }: MountContext): readonly Route[] {
             checkPath(path);
             const data = { ...call.request.data };
             if (Object.keys(data).length === 0) throw new VaultError("invalid", "missing data fields");
-            await view.write([{ key: key(path), value: data }]);
-            return null;
+            return write(path, data);
           },
         }),
-        delete: handler({
-          summary: "Delete a secret",
-          run: async (call) => {
-            await view.write([{ key: key(pathOf(call)), value: null }]);
-            return null;
-          },
-        }),
+        delete: handler({ summary: "Delete a secret", run: (call) => write(pathOf(call), null) }),
       },
     },
   ];

@@ -17,6 +17,8 @@ export interface Settings {
   /** 0 where not set. */
   readonly max_versions: number;
   readonly cas_required: boolean;
+  /** Whether each change of the metadata must name the one that it follows. Not in what was stored before there was this. */
+  readonly metadata_cas_required?: boolean;
   /** Seconds, 0 where not set. In the engine's config a negative one turns deletion by age off. */
   readonly delete_version_after: number;
 }
@@ -26,7 +28,10 @@ export interface Secret extends Settings {
   readonly current: number;
   readonly oldest: number;
   readonly created: number;
+  /** When the last version came, or the last change of settings or custom metadata. */
   readonly updated: number;
+  /** Counts the changes of settings and custom metadata; 0 where left out. */
+  readonly metadata_version?: number;
   readonly custom: Readonly<Record<string, string>> | null;
   readonly versions: Readonly<Record<number, VersionState>>;
 }
@@ -83,7 +88,6 @@ export function addVersion(
 export function changeVersions(
   secret: Secret,
   numbers: readonly number[],
-  now: number,
   change: (state: VersionState) => VersionState,
 ): Secret {
   const versions: Record<number, VersionState> = { ...secret.versions };
@@ -94,7 +98,7 @@ export function changeVersions(
     versions[number] = change(state);
     changed ||= versions[number] !== state;
   }
-  return changed ? { ...secret, updated: now, versions } : secret;
+  return changed ? { ...secret, versions } : secret;
 }
 
 const time = (ms: number): string => (ms === 0 ? "" : rfc3339(ms));
@@ -113,11 +117,13 @@ export const settingsInfo = (settings: Settings): Record<string, unknown> => ({
   cas_required: settings.cas_required,
   delete_version_after: durationText(settings.delete_version_after),
   max_versions: settings.max_versions,
+  metadata_cas_required: settings.metadata_cas_required ?? false,
 });
 
 export const secretInfo = (secret: Secret): Record<string, unknown> => ({
   ...settingsInfo(secret),
   created_time: time(secret.created),
+  current_metadata_version: secret.metadata_version ?? 0,
   current_version: secret.current,
   custom_metadata: secret.custom,
   oldest_version: secret.oldest,

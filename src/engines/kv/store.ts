@@ -1,5 +1,5 @@
 // Where secrets live: `secret/<path>` holds what is known of one, `version/<path>/<id>` the data of one version, `config`
-// the engine's settings.
+// the engine's settings. `plain/<path>` is what version 1 left, until it is taken over (upgrade.ts).
 // Must hold: the write of `secret/<path>` is the commit point. Data is written before it and deleted after it, and an id
 // is used once, so that whatever a crash leaves on a store without transactions, a reader sees the old secret or the new.
 // Known gap: on such a store a crash may leave data that no secret names. It is encrypted like all data, is never
@@ -12,7 +12,17 @@ import { checkKey } from "../../sdk/keys.ts";
 import type { MountContext } from "../../sdk/mount.ts";
 import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import type { JsonObject } from "./json.ts";
-import { noSettings, readable, type Secret, type Settings, type VersionState } from "./secret.ts";
+import { scan } from "./lists.ts";
+import {
+  addVersion,
+  newSecret,
+  noSettings,
+  readable,
+  type Secret,
+  type Settings,
+  type VersionState,
+} from "./secret.ts";
+import { plainKey, Upgrade } from "./upgrade.ts";
 
 /** Of UTF-8: leaves room for what the vault puts before and after it in a storage key of 1,024 bytes. */
 export const maxPath = 900;
@@ -49,9 +59,11 @@ const versionKey = (path: string, id: string): string => `version/${path}/${id}`
 
 export class Store {
   readonly #context: MountContext;
+  readonly #upgrade: Upgrade;
 
   constructor(context: MountContext) {
     this.#context = context;
+    this.#upgrade = new Upgrade(context, (path) => this.#adopt(path));
   }
 
   async config(): Promise<Settings> {
@@ -70,9 +82,16 @@ export class Store {
     return (await this.#entry(path))?.value ?? null;
   }
 
-  /** Names one level below `folder` ("" or a path). */
-  list(folder: string, page: { readonly after?: string; readonly limit?: number }): Promise<readonly string[]> {
-    return this.#context.view.list(folder === "" ? "secret/" : `secret/${folder}/`, page);
+  /** Names one level below `folder`, which is "" or ends in a slash. */
+  async list(folder: string, page: { readonly after?: string; readonly limit?: number }): Promise<readonly string[]> {
+    if (!this.#upgrade.done) await this.#upgrade.run();
+    return this.#context.view.list(secretKey(folder), page);
+  }
+
+  /** Paths of all secrets below `folder`. */
+  async scan(folder: string): Promise<readonly string[]> {
+    if (!this.#upgrade.done) await this.#upgrade.run();
+    return scan(this.#context.view, secretKey(folder));
   }
 
   /** Ids of all data that is stored for a path, named by its secret or not. */
@@ -118,7 +137,32 @@ export class Store {
   }
 
   #entry(path: string): Promise<ViewEntry<Secret> | null> {
+    if (!this.#upgrade.done) return this.#upgrade.run().then(() => this.#entry(path));
     return this.#context.view.getJson<Secret>(secretKey(path));
+  }
+
+  /** What version 1 left at a path becomes the secret's next version, in one step with its removal there. Its id says which
+   *  write of version 1 it was: after a crash in between it is not taken for another one. */
+  #adopt(path: string): Promise<void> {
+    const { view, clock } = this.#context;
+    return this.#exclusive(`secret/${path}`, async () => {
+      const plain = await view.getJson<JsonObject>(plainKey(path));
+      if (plain === null) return;
+      const entry = await view.getJson<Secret>(secretKey(path));
+      const now = clock.now();
+      const before = entry?.value ?? newSecret(now);
+      const mark = `-plain-${plain.version}`;
+      const ops: ViewOp[] = [];
+      if (!Object.values(before.versions).some((state) => state.id.endsWith(mark))) {
+        const id = `${before.current + 1}${mark}`;
+        const { secret, pruned } = addVersion(before, await this.config(), id, now);
+        ops.push({ key: versionKey(path, id), value: { data: plain.value } });
+        ops.push({ key: secretKey(path), value: secret, expect: entry?.version ?? "absent" });
+        for (const old of pruned) ops.push({ key: versionKey(path, old.id), value: null });
+      }
+      ops.push({ key: plainKey(path), value: null, expect: plain.version });
+      await view.write(ops);
+    });
   }
 
   #exclusive<T>(name: string, task: () => Promise<T>): Promise<T> {
