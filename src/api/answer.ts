@@ -4,6 +4,7 @@
 
 import type { IncomingMessage, OutgoingHttpHeader, ServerResponse } from "node:http";
 import { pipeline, Readable } from "node:stream";
+import { envelopeOf, isAbsent } from "../core/envelope.ts";
 import type { VaultError } from "../sdk/errors.ts";
 import type { Operation, Outcome, Response } from "../sdk/request.ts";
 import { hasBody } from "./body.ts";
@@ -25,46 +26,13 @@ const outcomes: Readonly<Record<Outcome, number>> = { accepted: 202, standby: 42
 const missing: Answer = { status: 404, body: '{"errors":[]}\n' };
 const nothing: Answer = { status: 204, body: null };
 
-// Kept by identity: the core promises that a shared object never changes.
-const shared = new WeakMap<object, string>();
-
-function jsonOf(response: Response): string {
-  const { data } = response;
-  if (data === null || data === undefined) return "null";
-  if (response.shared !== true) return JSON.stringify(data);
-  let json = shared.get(data);
-  if (json === undefined) shared.set(data, (json = JSON.stringify(data)));
-  return json;
-}
-
-/** No data where a client reads, or no keys where he lists: Vault's 404 without a text. */
-function absent(operation: Operation, response: Response): boolean {
-  if (operation !== "read" && operation !== "list" && operation !== "scan") return false;
-  const { data } = response;
-  if (data === null || data === undefined) return true;
-  const keys = operation === "read" ? undefined : data["keys"];
-  return Array.isArray(keys) && keys.length === 0;
-}
-
 export function answerOf(id: string, operation: Operation, response: Response): Answer {
-  const { auth, lease, text, warnings } = response;
+  const { text } = response;
   if (text !== undefined) return { status: 200, body: text.body, type: text.type };
+  if (isAbsent(operation, response)) return missing;
   const status = response.outcome === undefined ? 200 : outcomes[response.outcome];
-  const bodiless = auth === undefined && (warnings === undefined || warnings.length === 0) && status === 200;
-  if (bodiless && absent(operation, response)) return missing;
-  const data = jsonOf(response);
-  if (data === "null" && bodiless && lease === undefined) return nothing;
-  if (response.shape === "bare" && data !== "null") return { status, body: `${data}\n` };
-  const said = warnings === undefined || warnings.length === 0 ? "null" : JSON.stringify(warnings);
-  const terms =
-    lease === undefined
-      ? '"lease_id":"","renewable":false,"lease_duration":0'
-      : `"lease_id":${JSON.stringify(lease.id)},"renewable":${lease.renewable},"lease_duration":${lease.duration}`;
-  const grant = auth === undefined ? "null" : JSON.stringify(auth);
-  const type = response.mountType === undefined ? '""' : JSON.stringify(response.mountType);
-  const envelope = `{"request_id":"${id}",${terms},"data":${data},"wrap_info":null,"warnings":${said},"auth":${grant},"mount_type":${type}`;
-  const beside = response.shape === "both" && data.length > 2 && data !== "null" ? `,${data.slice(1, -1)}` : "";
-  return { status, body: `${envelope}${beside}}\n` };
+  const body = envelopeOf(id, response);
+  return body === null ? nothing : { status, body: `${body}\n` };
 }
 
 export function errorAnswer(id: string, error: VaultError): Answer {

@@ -3,15 +3,13 @@
 import { VaultError } from "../sdk/errors.ts";
 import type { Resource } from "../sdk/mount.ts";
 import type { Request } from "../sdk/request.ts";
-import type { View } from "../sdk/view.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
 import type { Principal } from "./exchange.ts";
 import type { GoneMount } from "./mounts.ts";
 import { noLease } from "./leases/issue.ts";
+import { dropAll } from "./subtree.ts";
 import type { TaskHandler } from "./tasks.ts";
-
-const atOnce = 200;
 
 /** Who reads a secret that a document refers to. */
 const seeder: Principal = {
@@ -26,16 +24,6 @@ const seeder: Principal = {
   issuedAt: 0,
   ttl: 0,
 };
-
-async function dropAll(view: View, prefix: string): Promise<void> {
-  for (;;) {
-    const names = await view.list(prefix, { limit: atOnce });
-    if (names.length === 0) return;
-    for (const name of names) if (name.endsWith("/")) await dropAll(view, `${prefix}${name}`);
-    const keys = names.filter((name) => !name.endsWith("/"));
-    if (keys.length > 0) await view.write(keys.map((name) => ({ key: `${prefix}${name}`, value: null })));
-  }
-}
 
 /** One value of one secret, read through the mount's own route and audited as every read is. */
 async function readSecret(core: Core, from: { readonly path: string; readonly key: string }): Promise<string> {

@@ -3,7 +3,7 @@
 import type { KeyObject } from "node:crypto";
 import type { Work } from "../lib/slices.ts";
 import type { Commit, Declaration } from "../sdk/kind.ts";
-import { defaultPolicy, type Policy, policyOf, rootPolicy } from "../policy/compile.ts";
+import { defaultPolicy, type Policy, policyOf, rootPolicy, wrappingName, wrappingPolicy } from "../policy/compile.ts";
 import { IdentityIndex } from "./identity.ts";
 import { type Mounts, type MountState, type MountTable, mountKinds } from "./mounts.ts";
 import type { Table } from "./table.ts";
@@ -68,7 +68,8 @@ export function* building(input: BuildInput): Work<Generation> {
       if (name === "root") return rootPolicy;
       const declaration = policies.get(name);
       if (declaration !== undefined) return policyOf(declaration);
-      return name === "default" ? defaultPolicy : null;
+      if (name === "default") return defaultPolicy;
+      return name === wrappingName ? wrappingPolicy : null;
     },
   };
 }

@@ -24,6 +24,7 @@ import { reader } from "./reader.ts";
 import type { RouteMatch } from "./routes.ts";
 import { deniedError, type Session } from "./session.ts";
 import { respell } from "./spelling.ts";
+import { checkWrap, withdraw, wrap } from "./wrapping.ts";
 
 interface Resolved {
   readonly mounted: Mounted | null;
@@ -78,13 +79,14 @@ export async function handle(core: Core, sent: Request): Promise<Response> {
     await core.tokens.revoke(session.entry.id);
     if (outcome.response?.lease?.id) outcome = { error: lastUsed() };
   }
+  const inner = outcome.response;
+  if (request.wrapTtl !== undefined && inner !== undefined)
+    outcome = await wrap(core, asked, inner, session?.principal.displayName ?? "");
   try {
     await core.broker.response(exchange, outcome);
   } catch (error) {
     if (!always) {
-      if (outcome.response?.auth)
-        await core.tokens.revoke(core.tokens.idOf(outcome.response.auth.client_token)).catch(() => {});
-      if (outcome.response?.lease?.id) await core.leases.revokeFresh(outcome.response.lease.id);
+      for (const response of new Set([outcome.response, inner])) if (response) await withdraw(core, response);
       zero(...(outcome.response?.handout?.shares ?? []));
       throw error;
     }
@@ -193,8 +195,10 @@ async function resolve(
   let facts: Facts | null = null;
   let lastUse = false;
   try {
-    if (request.wrapTtl !== undefined && request.wrapTtl > 0) {
-      throw new VaultError("invalid", "response wrapping is not available on this server");
+    if (request.wrapTtl) checkWrap(request);
+    if (mounted !== null && match?.route.before) {
+      const place = { mounted, match, session, operation, issue: null };
+      await match.route.before(callOf(core, generation, request, place, {}, () => {}));
     }
     if (match?.route.unauthenticated)
       return { mounted, match, session, operation, decision, facts, lastUse, refusal: null };

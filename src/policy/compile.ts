@@ -5,7 +5,7 @@ import { VaultError } from "../sdk/errors.ts";
 import { field } from "../sdk/fields.ts";
 import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
 import { capabilities, isCapability } from "./capability.ts";
-import { defaultRules } from "./default.ts";
+import { defaultRules, wrappingRules } from "./default.ts";
 import { type Guard, guardFaults, guardOf } from "./guard.ts";
 import { covers, parsePattern, patternFault } from "./pattern.ts";
 import { printRules } from "./print.ts";
@@ -141,6 +141,8 @@ export const rootPolicy: Policy = Object.freeze({
   templates: [],
 });
 export const defaultPolicy: Policy = compileRules("default", defaultRules);
+export const wrappingName = "response-wrapping";
+export const wrappingPolicy: Policy = compileRules(wrappingName, wrappingRules);
 
 /** Its rules as HCL. */
 export const printPolicy = (policy: Policy): string => printRules(policy.specs, policy.zone);
@@ -151,7 +153,7 @@ export const normalizeName = (name: string): string => name.trim().toLowerCase()
 
 /** Lists of policies are written with commas. */
 const badName = /^$|[,\p{Cc}]/u;
-const reserved = new Set(["root", "response-wrapping"]);
+const reserved = new Set(["root", wrappingName]);
 
 function nameFault(declaration: Declaration): readonly Fault[] {
   const name = normalizeName(declaration.name);

@@ -1,9 +1,16 @@
-// The built-in policy `default`: what every token may do about itself. A document of that name takes its place.
+// The built-in policies: `default`, what every token may do about itself (a document of that name takes its place), and
+// `response-wrapping`.
 
 import type { RuleSpec } from "./rule.ts";
 
 const read = ["read"] as const;
 const update = ["update"] as const;
+
+/** Of tokens that lead to a wrapped answer. */
+export const wrappingRules: readonly RuleSpec[] = [
+  { path: "cubbyhole/response", capabilities: read },
+  { path: "sys/wrapping/unwrap", capabilities: update },
+];
 
 export const defaultRules: readonly RuleSpec[] = [
   // The token itself

@@ -127,6 +127,8 @@ export interface Route {
   /** The one spelling of what a parameter caught: a request in another counts as sent in this one, for policies and the
    *  audit too. Routes at and below a resource's object have it of the resource. */
   readonly spelling?: Readonly<Record<string, (given: string) => string>>;
+  /** What is checked before it is asked who calls: throws what anybody may be told. */
+  before?(call: Call): Promise<void>;
   /** No token is asked for (logins). */
   readonly unauthenticated?: true;
   /** The caller needs the `sudo` capability too. */

@@ -72,6 +72,19 @@ export interface AuthResult {
   readonly num_uses: number;
 }
 
+/** What a client gets in place of an answer that it asked to be wrapped. */
+export interface WrapInfo {
+  readonly token: string;
+  readonly accessor: string;
+  /** Seconds. */
+  readonly ttl: number;
+  /** RFC 3339. */
+  readonly creation_time: string;
+  readonly creation_path: string;
+  /** Of what is inside: a token, or a secret id. */
+  readonly wrapped_accessor?: string;
+}
+
 export interface Response {
   /** Plain data; null or left out answers 204 unless there is an auth, a grant or a warning. Handed over: frozen. */
   readonly data?: Readonly<Record<string, unknown>> | null;
@@ -86,6 +99,10 @@ export interface Response {
   readonly handout?: Handout;
   /** A text in place of everything else, for those who read no envelope. No audit entry holds it: no secret is in it. */
   readonly text?: { readonly type: string; readonly body: string };
+  /** Stands for everything else, which is kept where the token in it leads to. */
+  readonly wrapInfo?: WrapInfo;
+  /** JSON that goes out as it is, of an answer given before. The other members say for the audit what is in it. */
+  readonly raw?: string;
   /** Bytes in place of everything else. Called once the answer may go out, or never; nothing is held before that. */
   readonly stream?: () => Promise<ReadableStream<Uint8Array>>;
   readonly lease?: { readonly id: string; readonly duration: number; readonly renewable: boolean };

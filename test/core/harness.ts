@@ -14,7 +14,7 @@ import type { AuditDevice, AuditPlugin, Batch } from "../../src/sdk/audit.ts";
 import type { VaultError } from "../../src/sdk/errors.ts";
 import type { Commit, CommitSet, Declaration, Target } from "../../src/sdk/kind.ts";
 import type { MountPlugin } from "../../src/sdk/mount.ts";
-import type { Operation, Response } from "../../src/sdk/request.ts";
+import type { Operation, Request, Response } from "../../src/sdk/request.ts";
 import type { Seal } from "../../src/sdk/seal.ts";
 import type { StorageBackend } from "../../src/sdk/storage.ts";
 import { plugin as shamir } from "../../src/seals/shamir/index.ts";
@@ -47,7 +47,13 @@ export function tapePlugin(tape: AuditTape): AuditPlugin {
 }
 
 export interface Ask {
-  (operation: Operation, path: string, data?: Record<string, unknown>, token?: string | null): Promise<Response>;
+  (
+    operation: Operation,
+    path: string,
+    data?: Record<string, unknown>,
+    token?: string | null,
+    more?: Partial<Request>,
+  ): Promise<Response>;
 }
 
 export interface Harness {
@@ -118,7 +124,7 @@ async function openVault(
     root = made.rootToken;
     shares = made.shares.map((share) => Uint8Array.from(share));
   }
-  const ask: Ask = (operation, path, data = {}, token = root) =>
+  const ask: Ask = (operation, path, data = {}, token = root, more = {}) =>
     vault.handle({
       id: randomUUID(),
       operation,
@@ -128,6 +134,7 @@ async function openVault(
       connection: { remoteAddress: options.address ?? "127.0.0.1", remotePort: 4711, local: true },
       headers: {},
       time: clock.now(),
+      ...more,
     });
   const harness: Harness = {
     vault,

@@ -93,22 +93,6 @@ describe("the vault's life", () => {
     expect(h.vault.sealStatus().sealed).toBe(true);
   });
 
-  it("refuses response wrapping rather than answer in clear", async () => {
-    const h = await harness();
-    const wrapped = h.vault.handle({
-      id: "w",
-      operation: "read",
-      path: "sys/mounts",
-      data: {},
-      token: h.root,
-      connection: { remoteAddress: "127.0.0.1", remotePort: 1, local: true },
-      headers: {},
-      time: h.clock.now(),
-      wrapTtl: 60,
-    });
-    expect(await refusal(wrapped)).toMatch(/wrapping is not available/);
-  });
-
   it("audits each request with two lines that hold no secret", async () => {
     const h = await harness();
     await h.ask("update", "sys/mounts/secret", { type: "kv", options: { version: "2" } });

@@ -163,6 +163,72 @@ const tokenLife: readonly Scenario[] = [
   },
 ];
 
+let wrapping = "";
+const small = async (h: Harness, token: string): Promise<unknown> =>
+  h.ask("read", "cubbyhole/a/b", {}, token).then(
+    ({ data }) => data,
+    (error: { code?: string }) => error.code,
+  );
+const noCubbyhole = async (h: Harness): Promise<void> => {
+  const names = (await h.vault.core?.root.list("cubbyhole/")) ?? [];
+  if (names.length > 0) throw new Error(`left: ${names.join(", ")}`);
+};
+
+const cubbyholes: readonly Scenario[] = [
+  {
+    name: "cubbyhole write",
+    run: (h, { parent }) => h.ask("update", "cubbyhole/a/b", { n: 1 }, parent),
+    observe: (h, { parent }) => small(h, parent),
+    after: async (h, { parent }) => {
+      await h.ask("update", "auth/token/revoke", { token: parent });
+      await h.vault.tick();
+      await noCubbyhole(h);
+    },
+  },
+  {
+    name: "revoke of a token with a cubbyhole",
+    before: async (h, { parent }) => {
+      for (const n of [1, 2, 3]) await h.ask("update", `cubbyhole/${n}/b`, { n }, parent);
+      await h.ask("update", "cubbyhole/a/b", { n: 1 }, parent);
+    },
+    run: async (h, { parent }) => {
+      await h.ask("update", "auth/token/revoke", { token: parent });
+      await h.vault.tick();
+    },
+    observe: (h, { parent }) => small(h, parent),
+    after: noCubbyhole,
+  },
+  {
+    name: "wrap",
+    run: async (h) => {
+      const { wrapInfo } = await h.ask("read", "keep/data/x", {}, h.root, { wrapTtl: 3600 });
+      if (wrapInfo === undefined) throw new Error("not wrapped");
+    },
+    observe: tokens,
+    after: async (h) => {
+      h.clock.advance(3_600_000);
+      for (let round = 0; round < 2; round++) await h.vault.tick();
+      await noCubbyhole(h);
+    },
+  },
+  {
+    name: "unwrap",
+    before: async (h) => {
+      wrapping = (await h.ask("read", "keep/data/x", {}, h.root, { wrapTtl: 7200 })).wrapInfo?.token ?? "";
+    },
+    run: (h) => h.ask("update", "sys/wrapping/unwrap", { token: wrapping }),
+    observe: (h) =>
+      h.ask("update", "sys/wrapping/lookup", { token: wrapping }, null).then(
+        () => "there",
+        (error: { code?: string }) => error.code,
+      ),
+    after: async (h) => {
+      await h.vault.tick();
+      await noCubbyhole(h);
+    },
+  },
+];
+
 const login = (h: Harness, name: string, password: string): Promise<string> =>
   h.ask("update", `auth/userpass/login/${name}`, { password }, null).then(
     () => "in",
@@ -400,7 +466,15 @@ const git: readonly Scenario[] = [
   },
 ];
 
-export const scenarios: readonly Scenario[] = [...kv, ...tokenLife, ...people, ...machines, ...system, ...git];
+export const scenarios: readonly Scenario[] = [
+  ...kv,
+  ...tokenLife,
+  ...cubbyholes,
+  ...people,
+  ...machines,
+  ...system,
+  ...git,
+];
 
 /** What was answered before anything was interrupted is there. */
 export async function checkKept(h: Harness): Promise<void> {

@@ -5,7 +5,7 @@
 
 import { rfc3339 } from "../../lib/clock.ts";
 import type { VaultError } from "../../sdk/errors.ts";
-import type { AuthResult, Connection, Request, Response } from "../../sdk/request.ts";
+import type { AuthResult, Connection, Request, Response, WrapInfo } from "../../sdk/request.ts";
 import type { Exchange, Principal } from "../exchange.ts";
 import { type Piece, Shared } from "./draft.ts";
 import type { Hasher } from "./hasher.ts";
@@ -159,10 +159,11 @@ export class Format {
   /** Members of `response` behind its data. */
   #others(response: Response | undefined): string {
     if (response === undefined) return "";
-    const { auth, lease, warnings } = response;
+    const { auth, lease, warnings, wrapInfo } = response;
     return (
       (auth === undefined ? "" : `,"auth":${this.#auth(auth)}`) +
       (lease === undefined ? "" : `,"secret":{"lease_id":${quote(lease.id)}}`) +
+      (wrapInfo === undefined ? "" : `,"wrap_info":${this.#wrapInfo(wrapInfo)}`) +
       (warnings === undefined || warnings.length === 0 ? "" : `,"warnings":${list(warnings)}`)
     );
   }
@@ -240,6 +241,16 @@ export class Format {
       `,"num_uses":${number(auth.num_uses)},"orphan":${auth.orphan},"entity_id":${quote(auth.entity_id)}` +
       `,"token_type":${quote(auth.token_type)},"token_ttl":${number(auth.lease_duration)},"renewable":${auth.renewable}}`
     );
+  }
+
+  #wrapInfo({ token, accessor, wrapped_accessor: inside, ...shown }: WrapInfo): string {
+    const hashed = {
+      ...shown,
+      token: this.#hasher.hash(token),
+      accessor: this.#hasher.hash(accessor),
+      ...(inside && { wrapped_accessor: this.#hasher.hash(inside) }),
+    };
+    return JSON.stringify(hashed);
   }
 
   /** RFC 3339 as elsewhere; the part down to the second is kept from call to call. */

@@ -8,7 +8,8 @@ import type { Logger } from "../../lib/log.ts";
 import type { View, ViewOp } from "../../sdk/view.ts";
 import type { TokenEntry } from "../tokens/entry.ts";
 import type { TokenStore } from "../tokens/store.ts";
-import { dueKey, isLease, leaseOf, timeSegment } from "./keys.ts";
+import { dropSome } from "../subtree.ts";
+import { cubbyholeOf, dueKey, isLease, isToken, leaseOf, timeSegment } from "./keys.ts";
 import type { Lanes } from "./lanes.ts";
 import { dueOf, type LeaseEntry, type LeaseStore } from "./store.ts";
 
@@ -16,6 +17,8 @@ import { dueOf, type LeaseEntry, type LeaseStore } from "./store.ts";
 const timesAtOnce = 256;
 const foldersAtOnce = 64;
 const namesAtOnce = 64;
+/** Entries of one token's cubbyhole. */
+const clearedAtOnce = 1_000;
 /** Until a mount is asked again whose lane is full, and one that does not answer. */
 const fullPause = 5_000;
 const stalledPause = 30_000;
@@ -108,7 +111,8 @@ export class Expiry {
   async #look(due: readonly Due[]): Promise<void> {
     if (due.length === 0 || this.#closed) return;
     try {
-      await this.#endTokens(due.filter(({ name }) => !isLease(name)));
+      await this.#endTokens(due.filter(({ name }) => isToken(name)));
+      await this.#clear(due.filter(({ name }) => cubbyholeOf(name) !== null));
       await this.#endLeases(due.filter(({ name }) => isLease(name) && !this.#options.lanes.held(leaseOf(name))));
     } catch (error) {
       if (due.length === 1) this.#failed(error);
@@ -159,6 +163,17 @@ export class Expiry {
     }
     if (late.length > 0) await this.#options.root.write(late);
     await this.#drop(stale);
+  }
+
+  /** What tokens kept for themselves, once they are gone. One that takes long goes on at the next scan. */
+  async #clear(due: readonly Due[]): Promise<void> {
+    const { root, tokens } = this.#options;
+    for (const one of due) {
+      const token = cubbyholeOf(one.name) ?? "";
+      const there = (await tokens.get(token)) !== null;
+      if (there || (await dropSome(root, `cubbyhole/${token}/`, clearedAtOnce)) < clearedAtOnce)
+        await this.#drop([one]);
+    }
   }
 
   async #drop(due: readonly Due[]): Promise<void> {

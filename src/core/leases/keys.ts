@@ -1,10 +1,11 @@
 // Where leases stand below the barrier's root, and how they are named.
 //  lease/id/<lease id>           the lease; for a token only its place, which holds nothing
 //  lease/due/<time>/<name>       what to look at, and when: one index for tokens and leases
-//  token/child/<token>/<name>    what ends with a token: child tokens and leases
+//  token/child/<token>/<name>    what ends with a token: child tokens, leases and its cubbyhole
 //  lease/mount/<accessor>/<name> the leases of a mount, wherever it is mounted now
 //  lease/stuck/<name>            leases that cannot be revoked
-// A name is one segment: a token's id (hex), or a lease's id with its slashes escaped; every lease id has one.
+// A name is one segment: a token's id (hex), or a lease's id with its slashes escaped (every lease id has one), or what
+// stands for the cubbyhole of a token.
 // Must hold: what the due index says is a hint. Whether something ends is decided by what it names.
 
 import { VaultError } from "../../sdk/errors.ts";
@@ -17,6 +18,15 @@ export const timeSegment = (at: number): string => String(at).padStart(dueDigits
 export const nameOf = (lease: string): string => lease.replaceAll("%", "%25").replaceAll("/", "%2F");
 export const leaseOf = (name: string): string => name.replaceAll("%2F", "/").replaceAll("%25", "%");
 export const isLease = (name: string): boolean => name.includes("%2F");
+
+const cubbyholeHead = "cubbyhole-";
+/** Stands for all that a token keeps for itself. */
+export const cubbyholeName = (token: string): string => `${cubbyholeHead}${token}`;
+const isCubbyhole = (name: string): boolean => name.startsWith(cubbyholeHead) && !isLease(name);
+/** Whose cubbyhole it stands for; null for every other name. */
+export const cubbyholeOf = (name: string): string | null =>
+  isCubbyhole(name) ? name.slice(cubbyholeHead.length) : null;
+export const isToken = (name: string): boolean => !isLease(name) && !isCubbyhole(name);
 
 export const idKey = (lease: string): string => `lease/id/${lease}`;
 export const dueKey = (at: number, name: string): string => `lease/due/${timeSegment(at)}/${name}`;

@@ -1,6 +1,7 @@
 // sys/ and the other mounts that every vault has. One file an area; each exports its routes.
 
 import type { Route } from "../../sdk/mount.ts";
+import { cubbyholeRoutes } from "../cubbyhole.ts";
 import { identityRoutes } from "../identityRoutes.ts";
 import type { SystemMount } from "../mounts.ts";
 import { tokenRoutes } from "../tokens/routes.ts";
@@ -17,6 +18,7 @@ import { sealRoutes } from "./seal.ts";
 import { keyringRoutes } from "./keyring.ts";
 import { specRoutes } from "./specs.ts";
 import { storageRoutes } from "./storage.ts";
+import { wrappingRoutes } from "./wrapping.ts";
 
 export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>): readonly SystemMount[] {
   return [
@@ -38,11 +40,18 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...auditRoutes,
         ...leaseRoutes,
         ...storageRoutes,
+        ...wrappingRoutes,
         ...keyringRoutes,
         ...extra,
       ],
     },
     { path: "auth/token/", type: "token", description: "token based credentials", routes: tokenRoutes },
+    {
+      path: "cubbyhole/",
+      type: "cubbyhole",
+      description: "per-token private secret storage",
+      routes: cubbyholeRoutes,
+    },
     { path: "identity/", type: "identity", description: "identity store", routes: identityRoutes },
   ];
 }

@@ -6,6 +6,7 @@ import { cidrsWithin, commonCidrs, wrongCidr } from "../../lib/cidr.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import type { Response } from "../../sdk/request.ts";
+import { wrappingName } from "../../policy/compile.ts";
 import type { CoreCall } from "../call.ts";
 import type { Entity } from "../identity.ts";
 import { authOf, ttlsOf } from "../login.ts";
@@ -65,6 +66,7 @@ function chosenPolicies(data: CreateData, maker: Session, free: boolean, role: T
 
 function sorted(names: readonly string[]): readonly string[] {
   if (names.length === 0) throw new VaultError("invalid", "token must have at least one policy");
+  if (names.includes(wrappingName)) throw new VaultError("invalid", `cannot assign policy "${wrappingName}"`);
   return [...new Set(names)].sort();
 }
 

@@ -44,6 +44,8 @@ export interface TokenEntry {
   /** Requests left; 0 for unlimited, -1 for used up. */
   readonly num_uses: number;
   readonly bound_cidrs: readonly string[];
+  /** It leads to a wrapped answer, and to nothing else. */
+  readonly wrapping?: true;
 }
 
 export type NewToken = Omit<TokenEntry, "id" | "accessor" | "type" | "created_at" | "expires_at" | "last_renewal"> & {

@@ -9,7 +9,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { Gates } from "../../lib/gates.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
-import { childKey, dueKey, idKey, isLease, leaseOfToken } from "../leases/keys.ts";
+import { childKey, cubbyholeName, dueKey, idKey, isToken, leaseOfToken } from "../leases/keys.ts";
 import type { Tasks } from "../tasks.ts";
 import { Accessors } from "./accessor.ts";
 import type { MadeToken, NewToken, TokenEntry } from "./entry.ts";
@@ -88,7 +88,9 @@ export class TokenStore {
     return found;
   }
 
-  async create(input: NewToken): Promise<MadeToken> {
+  /** `hung` are operations for what hangs on the token from the start: they stand behind it, so that none is there
+   *  without it. */
+  async create(input: NewToken, hung: (id: string) => readonly ViewOp[] = () => []): Promise<MadeToken> {
     const { client_token, ...rest } = input;
     const token = client_token ?? `${tokenPrefix}${randomText(tokenRandom)}`;
     const now = this.#options.clock.now();
@@ -106,7 +108,11 @@ export class TokenStore {
     const indexes = this.#indexes(entry);
     const fresh = client_token === undefined ? indexes.map((op): ViewOp => ({ ...op, expect: "absent" })) : indexes;
     try {
-      await this.#options.root.write([...fresh, { key: `token/id/${entry.id}`, value: entry, expect: "absent" }]);
+      await this.#options.root.write([
+        ...fresh,
+        { key: `token/id/${entry.id}`, value: entry, expect: "absent" },
+        ...hung(entry.id),
+      ]);
     } catch (error) {
       if (isVaultError(error, "conflict"))
         throw new VaultError("invalid", "cannot create a token with a duplicate ID", { cause: error });
@@ -124,6 +130,7 @@ export class TokenStore {
       );
     }
     if (entry.parent !== null) ops.push({ key: childKey(entry.parent, entry.id), value: {} });
+    if (entry.wrapping) ops.push({ key: childKey(entry.id, cubbyholeName(entry.id)), value: {} });
     if (entry.mapping !== null) {
       const { accessor, kind, name } = entry.mapping;
       ops.push({ key: `token/${this.#mappingFolder(accessor, kind, name)}${entry.id}`, value: {} });
@@ -174,6 +181,21 @@ export class TokenStore {
     return this.revokeMany([id]);
   }
 
+  /** Ends a token that has uses left. True for one caller only, whatever else uses or ends the token meanwhile. */
+  async claim(id: string): Promise<boolean> {
+    return this.#gates.hold([id], async () => {
+      const found = await this.get(id);
+      if (found === null || found.value.num_uses < 0) return false;
+      try {
+        await this.#end([id], found.version);
+        return true;
+      } catch (error) {
+        if (isVaultError(error, "conflict")) return false;
+        throw error;
+      }
+    });
+  }
+
   /** The same for many tokens, in as few writes as is bearable for those who wait. */
   async revokeMany(ids: readonly string[]): Promise<void> {
     for (let at = 0; at < ids.length; at += atOnce) {
@@ -182,7 +204,8 @@ export class TokenStore {
     }
   }
 
-  async #end(ids: readonly string[]): Promise<void> {
+  /** `version` is what is expected of a token that ends alone. */
+  async #end(ids: readonly string[], version?: number): Promise<void> {
     const found = (await Promise.all(ids.map((id) => this.get(id)))).flatMap((entry) => entry?.value ?? []);
     if (found.length === 0) return;
     const below = await Promise.all(found.map(({ id }) => this.#view.list(`child/${id}/`, { limit: inline + 1 })));
@@ -197,7 +220,8 @@ export class TokenStore {
       }
     }
     const due = ops.length > tasks;
-    for (const { id } of found) ops.push({ key: `token/id/${id}`, value: null });
+    const expect = version === undefined ? {} : { expect: version };
+    for (const { id } of found) ops.push({ key: `token/id/${id}`, value: null, ...expect });
     for (const entry of found) for (const { key } of this.#indexes(entry)) ops.push({ key, value: null });
     // Last: as long as the token is there, what hangs on it must be found.
     for (const [at, { id }] of found.entries()) {
@@ -228,13 +252,13 @@ export class TokenStore {
     for (;;) {
       const names = await this.#view.list(`child/${id}/`, { limit: atOnce });
       if (names.length === 0) return;
-      await this.revokeMany(names.filter((name) => !isLease(name)));
-      const leases = names.filter(isLease);
+      await this.revokeMany(names.filter(isToken));
+      const others = names.filter((name) => !isToken(name));
       await this.#options.root.write([
-        ...this.#dueNow(leases),
+        ...this.#dueNow(others),
         ...names.map((name) => ({ key: childKey(id, name), value: null })),
       ]);
-      if (leases.length > 0) this.#options.onDue();
+      if (others.length > 0) this.#options.onDue();
     }
   }
 
