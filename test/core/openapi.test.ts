@@ -156,7 +156,7 @@ describe("the document", () => {
     const h = await vault();
     const { paths } = await documentOf(h, await reader(h));
     const mounts = new Set(Object.keys(paths).map((path) => path.split("/")[1]));
-    expect(mounts).toEqual(new Set(["secret", "sys", "identity", "auth"]));
+    expect(mounts).toEqual(new Set(["secret", "sys", "identity", "cubbyhole", "auth"]));
     expect(Object.keys(paths).filter((path) => path.startsWith("/auth/") && !path.startsWith("/auth/token/"))).toEqual(
       [],
     );
