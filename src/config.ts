@@ -4,9 +4,9 @@
 // what comes out is not checked again.
 // A field named `path`, `…_path`, `socket`, `…_file` or `…_files` is a path: a relative one counts from the file's folder.
 
-import { isIP } from "node:net";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
+import { type Listener, listenerFault, listenerFields, listenerOf } from "./configListener.ts";
 import { type Fault, parseConfigText } from "./configText.ts";
 import type { Level } from "./lib/log.ts";
 import { nearest } from "./lib/nearest.ts";
@@ -27,12 +27,6 @@ export interface Plugged {
   readonly type: string;
   /** By the plugin's table; paths are absolute. */
   readonly settings: Readonly<Record<string, unknown>>;
-}
-
-export interface Listener {
-  /** "127.0.0.1:8200", "[::1]:8200", or the absolute path of a unix socket. */
-  readonly address: string;
-  readonly serves: "api" | "webhook";
 }
 
 export interface AuditSetting extends Plugged {
@@ -84,12 +78,6 @@ const general = {
   }),
 } as const;
 
-const listener = {
-  address: field.string("Address and port, such as 127.0.0.1:8200"),
-  socket: field.string("Path of a unix socket"),
-  serves: field.string("Everything, or deliveries of the forge alone", { enum: ["api", "webhook"], default: "api" }),
-} as const;
-
 const device = {
   name: field.string("The device's name in logs and in sys/audit; the type where left out", {
     pattern: "^[a-z0-9][a-z0-9_-]{0,62}$",
@@ -135,8 +123,8 @@ export function configSchema(tables: Tables): Schema {
       listeners: {
         type: "array",
         minItems: 1,
-        items: schemaOf(listener),
-        description: "Where requests are taken: loopback addresses and unix sockets",
+        items: schemaOf(listenerFields),
+        description: "Where requests are taken",
       },
       audit: {
         type: "array",
@@ -213,30 +201,8 @@ function schemaFaults(schema: Schema, value: unknown): readonly Fault[] {
     });
 }
 
-const host = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/;
-
-/** Whether only this machine reaches the address ("127.0.0.1:8200", "[::1]:8200", "localhost:8200"). */
-export function isLoopbackAddress(address: string): boolean {
-  const [, six, other] = host.exec(address) ?? [];
-  if (six !== undefined) return six === "::1";
-  return other === "localhost" || (isIP(other ?? "") === 4 && other?.startsWith("127.") === true);
-}
-
-function listenerFault({ address, socket }: Values<typeof listener>): string | null {
-  if ((address === undefined) === (socket === undefined)) {
-    return 'give either "address" (such as 127.0.0.1:8200) or "socket" (a path)';
-  }
-  if (address === undefined) return null;
-  const port = Number(host.exec(address)?.[3]);
-  if (!(port >= 0 && port <= 65_535)) return 'address must be HOST:PORT, such as "127.0.0.1:8200" or "[::1]:8200"';
-  return isLoopbackAddress(address)
-    ? null
-    : "address must be loopback: Writ has no TLS of its own yet, so nothing else is served in clear. " +
-        "Listen on 127.0.0.1, ::1 or a unix socket and put a TLS proxy in front of it";
-}
-
 /** What a schema does not say. */
-function ruleFaults(config: Config, listeners: readonly Values<typeof listener>[]): readonly Fault[] {
+function ruleFaults(config: Config, listeners: readonly Values<typeof listenerFields>[]): readonly Fault[] {
   const faults: Fault[] = [];
   for (const [index, each] of listeners.entries()) {
     const message = listenerFault(each);
@@ -292,14 +258,11 @@ function build<G extends Fields>(input: Input, tables: Tables<G>, folder: string
     return { type, settings: take(from[type] ?? {}, given) };
   };
   const values = take(general, input);
-  const listeners = (input["listeners"] as readonly unknown[]).map((each) => take(listener, each));
+  const listeners = (input["listeners"] as readonly unknown[]).map((each) => take(listenerFields, each));
   const config: Config<G> = {
     storage: plug(tables.storage, input["storage"]),
     seal: plug(tables.seal, input["seal"]),
-    listeners: listeners.map(({ address, socket, serves }) => ({
-      address: socket ?? address ?? "",
-      serves: serves === "webhook" ? "webhook" : "api",
-    })),
+    listeners: listeners.map(listenerOf),
     audit: (input["audit"] as readonly unknown[]).map((each) => {
       const { name, required } = take(device, each);
       const { type, settings } = plug(tables.audit, each);

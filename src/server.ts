@@ -3,9 +3,11 @@
 
 import { randomInt } from "node:crypto";
 import { join } from "node:path";
-import { createApp } from "./api/app.ts";
+import { type App, createApp } from "./api/app.ts";
 import { listen, type Listener } from "./api/listener.ts";
+import { readTls } from "./api/tls.ts";
 import type { Config as AnyConfig } from "./config.ts";
+import type { Listener as Listened } from "./configListener.ts";
 import { createTarget } from "./core/target.ts";
 import { Vault } from "./core/vault.ts";
 import { holding, planning } from "./gitops/plan.ts";
@@ -14,6 +16,7 @@ import { gitopsRoutes } from "./gitops/routes.ts";
 import { type gitopsFields, openSettings } from "./gitops/settings.ts";
 import { createWebhook, type Delivery, maxDelivery, type Receipt } from "./gitops/webhook.ts";
 import { openWorkshop } from "./gitops/worker.ts";
+import { compileCidrs } from "./lib/cidr.ts";
 import { systemClock } from "./lib/clock.ts";
 import { systemTimer } from "./lib/flight.ts";
 import type { Logger } from "./lib/log.ts";
@@ -29,6 +32,9 @@ export interface Running {
   readonly vault: Vault;
   /** Null where config has no `gitops`. */
   readonly reconciler: Reconciler | null;
+  /** Takes over of `fresh` what can change while it runs, and opens again what was replaced: certificates, audit files. What
+   *  cannot be taken over stays as it was, and the log says so. */
+  reload(fresh: Config): Promise<void>;
   /** Ends listeners, reconciler and vault; at most five seconds. */
   close(): Promise<void>;
 }
@@ -111,19 +117,60 @@ async function openVault(
   });
 }
 
+interface Open {
+  readonly setting: Listened;
+  readonly listener: Listener;
+}
+
+async function open(app: App, setting: Listened, log: Logger): Promise<Open> {
+  const { address, serves, proxies } = setting;
+  const tls = setting.tls === null ? null : await readTls(setting.tls, systemClock.now(), log);
+  const isProxy = proxies.length === 0 ? null : compileCidrs(proxies);
+  return { setting, listener: await listen({ app, log, address, purpose: serves, tls, isProxy }) };
+}
+
+const text = (value: unknown): string => JSON.stringify(value);
+
+async function reload(
+  before: Config,
+  fresh: Config,
+  opened: readonly Open[],
+  vault: Vault,
+  log: Logger,
+): Promise<void> {
+  for (const { setting, listener } of opened) {
+    const now = fresh.listeners.find(({ address }) => address === setting.address);
+    if (setting.tls === null || now === undefined || now.tls === null) continue;
+    try {
+      listener.renew(await readTls(now.tls, systemClock.now(), log));
+    } catch (error) {
+      log.error("the listener goes on with the certificate that it has", { address: setting.address, error });
+    }
+  }
+  await vault.core?.broker.reopen();
+  const sections = Object.keys(fresh) as (keyof Config)[];
+  const rest = sections.filter((name) => name !== "listeners" && text(before[name]) !== text(fresh[name]));
+  const fixed = ({ listeners }: Config): string => text(listeners.map(({ tls, ...others }) => [others, tls === null]));
+  const changed = fixed(before) === fixed(fresh) ? rest : [...rest, "listeners"];
+  // As they are written in the file.
+  const settings = changed.map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+  if (settings.length > 0) log.warn("these settings changed and act from the next start on", { settings });
+  log.info("configuration and files read again");
+}
+
 export async function startServer(config: Config, options: { readonly log: Logger }): Promise<Running> {
   const { log } = options;
   const storage = await one("storage", storages, config.storage.type).open(config.storage.settings, log);
-  const listening: Listener[] = [];
+  const opened: Open[] = [];
   let vault: Vault | null = null;
   let sync: Sync | null = null;
-  const opened = (): Vault => {
+  const theVault = (): Vault => {
     if (vault === null) throw new Error("the vault is not open yet");
     return vault;
   };
   const close = async (): Promise<void> => {
     clearInterval(timer);
-    await Promise.all(listening.map((each) => each.close(graceMs)));
+    await Promise.all(opened.map(({ listener }) => listener.close(graceMs)));
     await sync?.reconciler.close();
     await vault?.seal();
     await leadership?.release();
@@ -136,7 +183,7 @@ export async function startServer(config: Config, options: { readonly log: Logge
     void vault?.seal().catch(() => {});
   });
   try {
-    sync = await openSync(config, opened, log);
+    sync = await openSync(config, theVault, log);
     vault = await openVault(config, storage, () => sync, log);
     await vault.unsealAlone();
     const app = createApp({
@@ -146,11 +193,16 @@ export async function startServer(config: Config, options: { readonly log: Logge
       allowInit: config.allowRemoteInit ? "any" : "local",
       ...(sync?.webhook && { webhook: { receive: sync.webhook, maxBytes: maxDelivery } }),
     });
-    for (const listener of config.listeners) {
-      listening.push(await listen({ app, log, address: listener.address, purpose: listener.serves }));
-    }
+    for (const setting of config.listeners) opened.push(await open(app, setting, log));
     sync?.reconciler.start();
-    return { addresses: listening.map((each) => each.address), vault, reconciler: sync?.reconciler ?? null, close };
+    const running = vault;
+    return {
+      addresses: opened.map(({ listener }) => listener.address),
+      vault,
+      reconciler: sync?.reconciler ?? null,
+      reload: (fresh) => reload(config, fresh, opened, running, log),
+      close,
+    };
   } catch (error) {
     await close();
     throw error;

@@ -3,11 +3,11 @@
 
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import { isIPv4, isIPv6, type Socket } from "node:net";
 import { parseDuration } from "../lib/duration.ts";
 import { VaultError } from "../sdk/errors.ts";
-import type { Connection, Operation, Request } from "../sdk/request.ts";
+import type { Operation, Request } from "../sdk/request.ts";
 import { type Fields, hasBody, mediaType, parseBody, readBody } from "./body.ts";
+import { connectionOf } from "./connection.ts";
 import type { Limits } from "./limits.ts";
 import { methodOf } from "./list.ts";
 import { careOf, checkOrigin, readShare } from "./shares.ts";
@@ -26,32 +26,6 @@ export const operations: ReadonlyMap<string, Operation> = new Map<string, Operat
 export const allow = "OPTIONS, HEAD, GET, LIST, SCAN, POST, PUT, PATCH, DELETE";
 
 export const newId = (): string => randomUUID();
-
-/** 127.0.0.0/8 and ::1, also as an IPv6-mapped address. */
-export function isLoopbackAddress(address: string): boolean {
-  const plain = plainAddress(address);
-  return isIPv4(plain) ? plain.startsWith("127.") : isIPv6(plain) && /^(0{0,4}:){2,7}0{0,3}1$/.test(plain);
-}
-
-const plainAddress = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, "");
-
-const connections = new WeakMap<Socket, Connection>();
-
-export function connectionOf(socket: Socket): Connection {
-  let connection = connections.get(socket);
-  if (connection === undefined) {
-    const { remoteAddress } = socket;
-    // A unix socket has neither. A TCP socket whose peer is gone has lost the remote address, and is not taken for local.
-    const unix = remoteAddress === undefined && socket.localPort === undefined;
-    connection = {
-      remoteAddress: plainAddress(remoteAddress ?? ""),
-      remotePort: socket.remotePort ?? 0,
-      local: remoteAddress === undefined ? unix && !socket.destroyed : isLoopbackAddress(remoteAddress),
-    };
-    connections.set(socket, connection);
-  }
-  return connection;
-}
 
 const manyTokens = (): VaultError => new VaultError("invalid", "the request carries more than one token");
 
@@ -164,7 +138,7 @@ export async function toRequest(
     path: operation === "list" || operation === "scan" ? `${below}/` : below,
     data,
     token,
-    connection: connectionOf(incoming.socket),
+    connection: connectionOf(incoming),
     headers,
     time,
   };

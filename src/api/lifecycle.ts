@@ -7,7 +7,8 @@ import { zero } from "../lib/bytes.ts";
 import type { Door, Health, InitOptions, SealStatus } from "../core/door.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Answer } from "./answer.ts";
-import { connectionOf, takeFlag } from "./http.ts";
+import { connectionOf } from "./connection.ts";
+import { takeFlag } from "./http.ts";
 import { methodOf } from "./list.ts";
 import { checkOrigin, type Members, sendBytes, shareMembers, shareOf, withMembers } from "./shares.ts";
 import { parseFields } from "./target.ts";
@@ -92,7 +93,7 @@ const init: Call = async ({ incoming, outgoing }, { door, allowInit }) => {
     onlyRead(incoming);
     return json({ initialized: door.sealStatus().initialized });
   }
-  if (allowInit !== "any" && !connectionOf(incoming.socket).local) {
+  if (allowInit !== "any" && !connectionOf(incoming).local) {
     throw new VaultError("denied", "this server is initialised from its own machine only");
   }
   checkOrigin(incoming);

@@ -106,7 +106,9 @@ export function recoverMethods(server: Server, limits: Limits): Recovery {
   server.on("clientError", (error: ParseError, socket: Socket) => {
     // The dead parser of a socket that waits here still counts as one that waits for headers.
     if (between.has(socket) && error.code === "ERR_HTTP_REQUEST_TIMEOUT") return;
-    if (error.code === "ECONNRESET" || !socket.writable || between.has(socket)) {
+    // What comes before HTTP, such as a handshake that fails, has no answer in it.
+    const ofHttp = error.rawPacket !== undefined || statuses[error.code ?? ""] !== undefined;
+    if (!ofHttp || !socket.writable || between.has(socket)) {
       socket.destroy();
       return;
     }

@@ -1,18 +1,21 @@
-// One listening address: TCP or a unix socket, for the whole API or for the webhook alone.
+// One listening address: TCP with or without TLS, or a unix socket, for the whole API or for the webhook alone.
 // Must hold: a unix socket is open to its owner only from its first moment; a listener for the webhook serves nothing
-// else; headers, requests, idle connections and their number are all bounded.
+// else; handshakes, headers, requests, idle connections and their number are all bounded; new certificates end no connection.
 
-import { connect, isIP, type AddressInfo } from "node:net";
+import { connect, type AddressInfo, type Socket } from "node:net";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { lstat, unlink } from "node:fs/promises";
-import { createServer } from "../lib/http.ts";
+import { Server as TlsServer } from "node:tls";
+import { parsePlace, type Place } from "../lib/address.ts";
+import { createServer, createTlsServer } from "../lib/http.ts";
 import type { Logger } from "../lib/log.ts";
 import { type App, webhookPath } from "./app.ts";
 import { send } from "./answer.ts";
 import { announced } from "./body.ts";
-import { isLoopbackAddress } from "./http.ts";
+import { type IsProxy, noteProxy } from "./connection.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { Incoming, recoverMethods } from "./list.ts";
+import type { TlsOptions } from "./tls.ts";
 
 export interface ListenOptions {
   readonly app: App;
@@ -20,35 +23,20 @@ export interface ListenOptions {
   readonly address: string;
   readonly purpose: "api" | "webhook";
   readonly log: Logger;
+  /** As `readTls` gives it. Null or left out: in clear. */
+  readonly tls?: TlsOptions | null;
+  /** Whose X-Forwarded-For names the client. */
+  readonly isProxy?: IsProxy | null;
   readonly limits?: Partial<Limits>;
 }
 
 export interface Listener {
   /** As asked for, with the port that was taken. */
   readonly address: string;
+  /** Connections from now on are made with these. */
+  renew(tls: TlsOptions): void;
   /** Takes no new connections, lets requests end for that long, and then cuts them off. */
   close(graceMs: number): Promise<void>;
-}
-
-type Place = { readonly path: string } | { readonly host: string; readonly port: number };
-
-/** Throws an Error that says how an address is written. */
-export function parseAddress(address: string): Place {
-  const path = address.startsWith("unix:") ? address.slice("unix:".length) : address;
-  if (path.startsWith("/")) return { path };
-  const [, six, four, digits] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
-  const host = six ?? four ?? "";
-  const port = Number(digits);
-  if (isIP(host) === (six === undefined ? 4 : 6) && port <= 65_535) return { host, port };
-  throw new Error(
-    `listen address ${JSON.stringify(address)}: write 127.0.0.1:8200, [::1]:8200 or the path of a unix socket`,
-  );
-}
-
-/** Whether only this machine can reach the address: loopback or a unix socket. */
-export function isLoopback(address: string): boolean {
-  const place = parseAddress(address);
-  return "path" in place || isLoopbackAddress(place.host);
 }
 
 // RFC 3986 section 3.2: a name or an address, and a port.
@@ -59,12 +47,12 @@ const isWebhook = (incoming: IncomingMessage): boolean => (incoming.url ?? "").s
 
 /** Rejects where the address is malformed or taken. */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const { app, purpose, log } = options;
+  const { app, purpose, log, tls = null, isProxy = null } = options;
   const limits: Limits = { ...defaultLimits, ...options.limits };
-  const place = parseAddress(options.address);
+  const place = parsePlace(options.address);
   const refuse = (incoming: IncomingMessage, outgoing: ServerResponse, status: number, message: string): void =>
     send(incoming, outgoing, { status, body: `${JSON.stringify({ errors: [message] })}\n` }, limits);
-  const server = createServer({
+  const http = {
     IncomingMessage: Incoming,
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersTimeout,
@@ -75,7 +63,9 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     insecureHTTPParser: false,
     // Bodies follow their headers (RFC 9112 section 6.3); without one there is no stream to run to its end.
     optimizeEmptyRequests: true,
-  });
+  };
+  const server: Server =
+    tls === null ? createServer(http) : createTlsServer({ ...http, ...tls, handshakeTimeout: limits.headersTimeout });
   server.maxConnections = limits.connections;
   const recovery = recoverMethods(server, limits);
   const begin = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
@@ -86,6 +76,11 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       refuse(incoming, outgoing, 404, "this address takes webhook deliveries only");
     else app(incoming, outgoing);
   };
+  if (isProxy !== null) {
+    server.prependListener(tls === null ? "connection" : "secureConnection", (socket: Socket) =>
+      noteProxy(socket, isProxy),
+    );
+  }
   server.on("request", begin);
   server.on("checkContinue", (incoming, outgoing) => {
     // What is announced as too large is refused before it is sent (RFC 9110 section 10.1.1).
@@ -100,7 +95,13 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   server.on("error", (error) => log.error("a listener failed", { address: options.address, error }));
   server.on("drop", () => log.warn("a connection was dropped: there are too many", { address: options.address }));
   const address = addressOf(server, place);
-  return { address, close: (graceMs) => close(server, () => recovery.destroy(), graceMs) };
+  return {
+    address,
+    renew: (fresh) => {
+      if (server instanceof TlsServer) server.setSecureContext(fresh);
+    },
+    close: (graceMs) => close(server, () => recovery.destroy(), graceMs),
+  };
 }
 
 function addressOf(server: Server, place: Place): string {

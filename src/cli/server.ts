@@ -21,6 +21,8 @@ export async function start(config: Config, log: Logger): Promise<Running> {
 }
 
 const parentMs = 500;
+/** Everything is durable at any time: what does not end by then is cut off. */
+const stopMs = 4_500;
 
 /** Resolves once a signal came and everything is closed; a second signal ends the process at once. With `parent` the end of
  *  the process that started this one counts as a signal: npm hands signals to its shell only, which does not pass them on. */
@@ -37,7 +39,26 @@ export async function untilStopped(running: Running, log: Logger, options: { par
   clearInterval(watch);
   for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => process.exit(1));
   log.info("stopping", { signal });
+  const late = setTimeout(() => {
+    log.error("not everything ended in time: the process ends as it is");
+    // To exit would wait for a thread that a disk does not answer.
+    process.kill(process.pid, "SIGKILL");
+  }, stopMs);
   await running.close();
+  clearTimeout(late);
+}
+
+/** Reads the configuration again at each SIGHUP, one after the other. */
+function reloadOnHangup(running: Running, file: string, log: Logger): void {
+  let turn = Promise.resolve();
+  const once = async (): Promise<void> => {
+    try {
+      await running.reload(await loadConfig(file));
+    } catch (error) {
+      log.error("the configuration was not read again: what is in use stays", { error });
+    }
+  };
+  process.on("SIGHUP", () => void (turn = turn.then(once)));
 }
 
 export async function serve(file: string): Promise<number> {
@@ -46,6 +67,7 @@ export async function serve(file: string): Promise<number> {
   const running = await start(config, log);
   const { initialized, sealed } = running.vault.sealStatus();
   log.info("server started", { addresses: running.addresses, initialized, sealed });
+  reloadOnHangup(running, file, log);
   await untilStopped(running, log);
   return 0;
 }

@@ -1,12 +1,8 @@
 // Address ranges. An address that cannot be read is in none.
 // Known gap: a range that only several others cover together does not count as lying in them.
 
-import { BlockList, isIP } from "node:net";
-
-const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
-
-/** The IPv4 address inside an IPv6-mapped one, anything else as it is. */
-export const plainAddress = (address: string): string => mapped.exec(address)?.[1] ?? address;
+import { BlockList, isIP, isIPv4 } from "node:net";
+import { foldAddress } from "./address.ts";
 
 interface Range {
   readonly address: string;
@@ -37,9 +33,8 @@ export function compileCidrs(ranges: readonly string[]): ((address: string) => b
     list.addSubnet(range.address, range.length, range.family);
   }
   return (input) => {
-    const address = plainAddress(input);
-    const family = isIP(address);
-    return family !== 0 && list.check(address, family === 4 ? "ipv4" : "ipv6");
+    const address = foldAddress(input);
+    return address !== null && list.check(address, isIPv4(address) ? "ipv4" : "ipv6");
   };
 }
 

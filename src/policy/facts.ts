@@ -3,7 +3,7 @@
 // read is what decided; maps are asked for their own members only; a fact that is not known is missing, never empty.
 
 import { isIP } from "node:net";
-import { plainAddress } from "../lib/cidr.ts";
+import { foldAddress } from "../lib/address.ts";
 import { instantOf } from "../lib/clock.ts";
 import type { Operation } from "../sdk/request.ts";
 import type { Json } from "../sdk/view.ts";
@@ -188,7 +188,7 @@ export const declared: readonly Declared[] = [
     name: "request.remote_address",
     type: address,
     description: "The client's address; missing on a unix socket",
-    read: ({ remoteAddress }) => (remoteAddress === "" ? undefined : plainAddress(remoteAddress)),
+    read: ({ remoteAddress }) => foldAddress(remoteAddress) ?? undefined,
   },
   {
     name: "time.unix",

@@ -1,8 +1,8 @@
 // THE list of operators that conditions may use, each with how it is checked and compiled.
 // Must hold: types are strict and checked here, once; where json-logic-js gives these operators a meaning, it is the same.
 
-import { isIP } from "node:net";
-import { compileCidrs, plainAddress, wrongCidr } from "../lib/cidr.ts";
+import { foldAddress } from "../lib/address.ts";
+import { compileCidrs, wrongCidr } from "../lib/cidr.ts";
 import { nearest } from "../lib/nearest.ts";
 import { limits, type Operator, type Part, type Read, type Run, type Use, withhold } from "./compiler.ts";
 import { declared, factOf, flag, text, type Type, type Value } from "./facts.ts";
@@ -189,7 +189,7 @@ const cidr: Operator = (use) => {
   return computed(flag, (run) => {
     run.spend(1 + ranges.length);
     const address = one.read(run) as string;
-    return isIP(plainAddress(address)) === 0 ? withhold() : inside(address);
+    return foldAddress(address) === null ? withhold() : inside(address);
   });
 };
 

@@ -13,7 +13,7 @@ import type { Io } from "../cli/io.ts";
 import { start, untilStopped } from "../cli/server.ts";
 import type { GitStatus } from "../cli/status.ts";
 import { loadConfig } from "../cli/tables.ts";
-import { isLoopbackAddress } from "../config.ts";
+import { isLocal, parsePlace } from "../lib/address.ts";
 import { zero } from "../lib/bytes.ts";
 import { createLogger, type Logger } from "../lib/log.ts";
 import type { Config, Running } from "../server.ts";
@@ -53,7 +53,7 @@ async function connect(place: Place): Promise<void> {
 /** Throws CommandError where somebody else could reach a listener: the unseal key lies in a file here. */
 export function refuseOthers(config: Pick<Config, "listeners">): void {
   for (const { address } of config.listeners) {
-    if (!isLoopbackAddress(address)) {
+    if (!isLocal(parsePlace(address))) {
       throw new CommandError(`the quickstart listens on loopback only, not on ${address}: use writ server for more`);
     }
   }

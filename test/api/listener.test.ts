@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Delivery } from "../../src/api/app.ts";
-import { isLoopback, parseAddress } from "../../src/api/listener.ts";
+import { isLocal, parsePlace } from "../../src/lib/address.ts";
 import { errorsOf, exchange, requestText, start, Wire } from "./fixture.ts";
 
 describe("addresses", () => {
@@ -24,7 +24,7 @@ describe("addresses", () => {
     ["[::2]:8200", false],
     ["[1::1]:8200", false],
     ["[::ffff:10.0.0.1]:8200", false],
-  ])("%s is loopback: %s", (address, loopback) => expect(isLoopback(address)).toBe(loopback));
+  ])("%s is loopback: %s", (address, loopback) => expect(isLocal(parsePlace(address))).toBe(loopback));
 
   it.each([
     "",
@@ -37,7 +37,7 @@ describe("addresses", () => {
     "http://127.0.0.1:8200",
     ":8200",
     "run/writ.sock",
-  ])("%j is none", (address) => expect(() => parseAddress(address)).toThrow("listen address"));
+  ])("%j is none", (address) => expect(() => parsePlace(address)).toThrow("listen address"));
 });
 
 describe("limits", () => {

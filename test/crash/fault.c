@@ -1,5 +1,5 @@
 // Preloaded into the server by faults.prove.ts: while the file FAULT_TRIGGER exists, calls of one kind fail on files below
-// FAULT_FOLDER, as they do when a disk is lost.
+// FAULT_FOLDER, as they do when a disk is lost; of the kind "hang", syncs do not return.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,8 +25,18 @@ static int hit(const char *kind, int fd, int code) {
 
 #define REAL(type, name, ...) ((type(*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name))
 
-int fsync(int fd) { return hit("sync", fd, EIO) ? -1 : REAL(int, fsync, int)(fd); }
-int fdatasync(int fd) { return hit("sync", fd, EIO) ? -1 : REAL(int, fdatasync, int)(fd); }
+static void hang(int fd) {
+  while (hit("hang", fd, 0)) usleep(10000);
+}
+
+int fsync(int fd) {
+  hang(fd);
+  return hit("sync", fd, EIO) ? -1 : REAL(int, fsync, int)(fd);
+}
+int fdatasync(int fd) {
+  hang(fd);
+  return hit("sync", fd, EIO) ? -1 : REAL(int, fdatasync, int)(fd);
+}
 
 ssize_t write(int fd, const void *bytes, size_t size) {
   return hit("write", fd, EROFS) ? -1 : REAL(ssize_t, write, int, const void *, size_t)(fd, bytes, size);

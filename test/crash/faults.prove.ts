@@ -52,7 +52,7 @@ const hasMount = canMount();
 const hasShim = can("no C compiler", "cc", ["-shared", "-fPIC", "-O1", "-o", shim, source, "-ldl"]);
 
 const trigger = (): string => join(server.folder, "trigger");
-const shimmed = (kind: "sync" | "write") => ({
+const shimmed = (kind: "sync" | "write" | "hang") => ({
   LD_PRELOAD: shim,
   FAULT_KIND: kind,
   FAULT_TRIGGER: trigger(),
@@ -248,6 +248,31 @@ test.skipIf(!hasMount)(
     for (let n = 0; n < 500; n++) await until("a write to go through", async () => (await write()).status === 200);
     await expectAnswered();
     await server.kill();
+    await server.start();
+    await server.unseal();
+    await expectAnswered();
+  },
+);
+
+test.skipIf(!hasShim)(
+  "an audit device that hangs: nothing is answered, and SIGTERM ends the process within 5 s",
+  async () => {
+    await make("sqlite");
+    const config = join(server.folder, "writ.yaml");
+    const text = readFileSync(config, "utf8");
+    writeFileSync(config, text.replace("path: audit.log", "path: audit/log, sync: batch"));
+    mkdirSync(join(server.folder, "audit"), { mode: 0o700 });
+    await server.start({ env: { ...shimmed("hang"), FAULT_FOLDER: `${server.folder}/audit` } });
+    await prepare();
+    expect((await write()).status).toBe(200);
+    writeFileSync(trigger(), "");
+    const waiting = write().catch(() => null);
+    expect((await server.ask("GET", "sys/health")).status).toBe(200);
+    const begun = Date.now();
+    await server.stop();
+    expect(Date.now() - begun).toBeLessThan(5_000);
+    expect((await waiting)?.status).not.toBe(200);
+    rmSync(trigger());
     await server.start();
     await server.unseal();
     await expectAnswered();

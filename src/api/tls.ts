@@ -1,0 +1,74 @@
+// TLS of one listener, from PEM files that may be replaced while it runs.
+// Must hold: nothing older than TLS 1.2; what cannot be used (a key of another certificate, a file that others may read)
+// is an error before it takes effect, and what was in use stays.
+
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createSecureContext, type SecureContextOptions } from "node:tls";
+import type { Logger } from "../lib/log.ts";
+import { readSecretFile } from "../lib/secretFile.ts";
+
+export interface Tls {
+  /** Paths of PEM files; the certificate's has its chain behind it. */
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** Whose certificates clients show; null asks for none. */
+  readonly clientCaFile: string | null;
+  readonly requireClientCert: boolean;
+  readonly minVersion: "TLSv1.2" | "TLSv1.3";
+}
+
+/** What node:tls takes. */
+export interface TlsOptions extends SecureContextOptions {
+  readonly requestCert: boolean;
+  readonly rejectUnauthorized: boolean;
+}
+
+const day = 24 * 3600 * 1000;
+
+async function readPublic(name: string, file: string): Promise<Buffer> {
+  return readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw new Error(`${name} cannot be read (${error.code ?? "unknown"})`);
+  });
+}
+
+function certificate(name: string, pem: Buffer): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    throw new Error(`${name} holds no PEM certificate`);
+  }
+}
+
+/** Reads and checks the files. Throws an Error that names the setting at fault. `now` is milliseconds since 1970. */
+export async function readTls(tls: Tls, now: number, log: Logger): Promise<TlsOptions> {
+  const cert = await readPublic("tls_cert_file", tls.certFile);
+  const { validToDate, validFromDate } = certificate("tls_cert_file", cert);
+  const key = await readSecretFile("tls_key_file", tls.keyFile);
+  const ca = tls.clientCaFile === null ? null : await readPublic("tls_client_ca_file", tls.clientCaFile);
+  if (ca !== null) certificate("tls_client_ca_file", ca);
+  const options: TlsOptions = {
+    cert,
+    key,
+    minVersion: tls.minVersion,
+    ...(ca !== null && { ca }),
+    requestCert: ca !== null,
+    rejectUnauthorized: tls.requireClientCert,
+  };
+  try {
+    createSecureContext(options);
+  } catch (error) {
+    const { code } = error as { code?: string };
+    const why =
+      code === "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
+        ? "is not the key of tls_cert_file"
+        : "holds no PEM key without a passphrase";
+    throw new Error(`tls_key_file ${why}`, { cause: error });
+  }
+  const until = validToDate.getTime();
+  if (validFromDate.getTime() > now)
+    log.warn("the TLS certificate is not valid yet", { from: validFromDate.toISOString() });
+  if (until <= now) log.warn("the TLS certificate has expired", { expired: validToDate.toISOString() });
+  else if (until - now < 14 * day) log.warn("the TLS certificate expires soon", { expires: validToDate.toISOString() });
+  return options;
+}
