@@ -8,10 +8,19 @@ export interface RouteMatch {
   readonly params: Readonly<Record<string, string>>;
 }
 
+interface Rest {
+  readonly name: string;
+  /** Null where only routes with an ending stand here. */
+  route: Route | null;
+  empty: boolean;
+  /** By what stands behind the parameter, such as "/tune". */
+  readonly endings: Map<string, Route>;
+}
+
 interface Node {
   readonly literals: Map<string, Node>;
   param: { readonly name: string; readonly node: Node } | null;
-  rest: { readonly name: string; readonly route: Route; readonly empty: boolean } | null;
+  rest: Rest | null;
   route: Route | null;
 }
 
@@ -22,9 +31,7 @@ function insert(root: Node, route: Route): void {
   const segments = route.path === "" ? [] : route.path.split("/");
   for (const [index, segment] of segments.entries()) {
     if (segment.startsWith(":") && segment.endsWith("*")) {
-      if (index !== segments.length - 1) throw new Error(`route ${route.path}: a rest parameter stands last`);
-      const empty = segment.endsWith("**");
-      at.rest = { name: segment.slice(1, empty ? -2 : -1), route, empty };
+      insertRest(at, segment, segments.slice(index + 1), route);
       return;
     }
     if (segment.startsWith(":")) {
@@ -40,6 +47,37 @@ function insert(root: Node, route: Route): void {
   }
   if (at.route !== null) throw new Error(`route ${route.path} stands twice`);
   at.route = route;
+}
+
+function insertRest(at: Node, segment: string, ending: readonly string[], route: Route): void {
+  const empty = segment.endsWith("**");
+  const name = segment.slice(1, empty ? -2 : -1);
+  const rest = (at.rest ??= { name, route: null, empty: false, endings: new Map() });
+  if (rest.name !== name) throw new Error(`route ${route.path}: the parameter is :${rest.name} elsewhere`);
+  if (ending.length === 0) {
+    if (rest.route !== null) throw new Error(`route ${route.path} stands twice`);
+    rest.route = route;
+    rest.empty = empty;
+    return;
+  }
+  if (empty || ending.some((one) => one.startsWith(":")))
+    throw new Error(
+      `route ${route.path}: behind a rest parameter, which has one segment or more, stand literals alone`,
+    );
+  const text = `/${ending.join("/")}`;
+  if (rest.endings.has(text)) throw new Error(`route ${route.path} stands twice`);
+  rest.endings.set(text, route);
+}
+
+function findRest(rest: Rest, path: string, start: number, params: Record<string, string>): Route | null {
+  for (const [ending, route] of rest.endings) {
+    const end = path.length - ending.length;
+    if (end <= start || !path.endsWith(ending)) continue;
+    params[rest.name] = path.slice(start, end);
+    return route;
+  }
+  if (rest.route !== null) params[rest.name] = path.slice(start);
+  return rest.route;
 }
 
 function find(at: Node, path: string, start: number, params: Record<string, string>): Route | null {
@@ -66,9 +104,7 @@ function find(at: Node, path: string, start: number, params: Record<string, stri
       return found;
     }
   }
-  if (at.rest === null) return null;
-  params[at.rest.name] = path.slice(start);
-  return at.rest.route;
+  return at.rest === null ? null : findRest(at.rest, path, start, params);
 }
 
 export type Matcher = (path: string) => RouteMatch | null;

@@ -117,8 +117,9 @@ export interface Handler<F extends Fields = Fields> {
 export const handler = <const F extends Fields>(entry: Handler<F>): Handler => entry;
 
 export interface Route {
-  /** Segments below the mount: literals, `:name` (one segment), `:name*` at the end (one or more segments), `:name**`
-   *  at the end (none or more). A literal wins over `:name`, which wins over `:name*`. */
+  /** Segments below the mount: literals, `:name` (one segment), `:name*` (one or more segments; literals alone stand behind
+   *  it), `:name**` at the end (none or more). A literal wins over `:name`, which wins over `:name*`; of these the one with
+   *  literals behind it wins. */
   readonly path: string;
   /** "update" also serves "create" where no "create" is given. */
   readonly on: Partial<Readonly<Record<Operation, Handler>>>;
