@@ -8,6 +8,7 @@ import type { Core } from "./core.ts";
 import type { Principal } from "./exchange.ts";
 import type { GoneMount } from "./mounts.ts";
 import { noLease } from "./leases/issue.ts";
+import { endMove } from "./remount.ts";
 import { dropAll } from "./subtree.ts";
 import type { TaskHandler } from "./tasks.ts";
 
@@ -121,6 +122,7 @@ export function chores(core: () => Core): Readonly<Record<string, TaskHandler>> 
       await core().leases.endMount(gone.accessor);
       core().mounts.release(gone.accessor);
     },
+    "end-move": (args) => endMove(core(), args),
     "revoke-mapping": (args) => core().tokens.revokeBy(text(args["accessor"]), text(args["kind"]), text(args["name"])),
     "revoke-children": (args) => core().tokens.revokeChildren(text(args["id"])),
     "drop-data": async (args) => {

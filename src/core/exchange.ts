@@ -29,6 +29,8 @@ export interface Exchange {
     readonly type: string;
     readonly accessor: string;
     readonly class: string;
+    /** Names of fields whose values are no secret and stand in clear; null for the most part. */
+    readonly clear: { readonly request: ReadonlySet<string>; readonly response: ReadonlySet<string> } | null;
   } | null;
   readonly principal: Principal | null;
   /** Identifier of the generation that decides. */

@@ -9,13 +9,41 @@ import { tokenRoleKind } from "./tokens/roles.ts";
 
 const mountPath = "^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*/?$";
 
+/** Parts of a mount's tuning that are lists. Mounts made before there were any have none. */
+export const tuningLists = {
+  audit_non_hmac_request_keys: field.strings(
+    "Fields of requests that stand in the audit in clear; no name of a password, token or key",
+    { default: [] },
+  ),
+  audit_non_hmac_response_keys: field.strings("The same for fields of answers", { default: [] }),
+  passthrough_request_headers: field.strings("Kept as it is sent and shown again: no plugin here asks for headers", {
+    default: [],
+  }),
+  allowed_response_headers: field.strings("Kept as it is sent and shown again: no plugin here answers with headers", {
+    default: [],
+  }),
+} as const;
+
+export const listingVisibilities = ["", "hidden", "unauth"] as const;
+
 const tuning = {
   default_lease_ttl: field.duration("TTL where a mapping names none; the server's where 0", { default: 0 }),
   max_lease_ttl: field.duration("The longest TTL at this mount; the server's where 0", { default: 0 }),
   listing_visibility: field.string("Kept as it is sent and shown again; what is listed follows from the token", {
-    enum: ["", "hidden", "unauth"],
+    enum: listingVisibilities,
     default: "",
   }),
+  ...tuningLists,
+} as const;
+
+export const untuned = {
+  default_lease_ttl: 0,
+  max_lease_ttl: 0,
+  listing_visibility: "",
+  audit_non_hmac_request_keys: [],
+  audit_non_hmac_response_keys: [],
+  passthrough_request_headers: [],
+  allowed_response_headers: [],
 } as const;
 
 export const mountFields = {
@@ -23,9 +51,7 @@ export const mountFields = {
   type: field.string("Which plugin, such as kv or userpass", { required: true }),
   description: field.string("What it is for", { default: "" }),
   options: field.map("Options of the plugin, such as version", { default: {} }),
-  config: field.object("Tuning", tuning, {
-    default: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "" },
-  }),
+  config: field.object("Tuning", tuning, { default: untuned }),
   on_remove: field.string(
     "What becomes of the data when the document goes: it is kept unless an earlier commit said delete",
     {
@@ -49,37 +75,50 @@ export const authFields = {
         default: "default-service",
       }),
     },
-    {
-      default: { default_lease_ttl: 0, max_lease_ttl: 0, listing_visibility: "", token_type: "default-service" },
-    },
+    { default: { ...untuned, token_type: "default-service" } },
   ),
 } as const;
 
 /** Of either class: secret engines have no token type, and auth methods older than it have none either. */
 export type MountSpec = Omit<Values<typeof mountFields>, "config"> & {
-  readonly config: Values<typeof tuning> & { readonly token_type?: string };
+  readonly config: Omit<Values<typeof tuning>, keyof typeof tuningLists> &
+    Partial<Values<typeof tuningLists>> & { readonly token_type?: string };
 };
 
 /** Without slashes at its ends. */
 export const mountPathOf = (name: string, spec: { readonly path?: string | undefined }): string =>
   (spec.path ?? name).replace(/\/+$/, "");
 
+/** What a field that holds a secret is called, whatever else stands in its name. */
+const secretName = /token|secret|passw|passphrase|credential|accessor|private|(?:^|[_-])(?:keys?|otp|pin|pwd)$/i;
+
+function clearFaults(config: Partial<MountSpec["config"]>): readonly Fault[] {
+  return (["audit_non_hmac_request_keys", "audit_non_hmac_response_keys"] as const).flatMap((list) =>
+    (config[list] ?? [])
+      .filter((name) => secretName.test(name))
+      .map((name) => ({
+        path: ["config", list],
+        message: `${list}: "${name}" is the name of a secret, which never stands in the audit in clear`,
+      })),
+  );
+}
+
 /** First segments that belong to the core. */
 const reserved = new Set(["sys", "auth", "identity", "cubbyhole"]);
 
-function checkSecretPath(declaration: Declaration): readonly Fault[] {
+const configOf = ({ spec }: Declaration): Partial<MountSpec["config"]> => (spec as unknown as MountSpec).config;
+
+function checkSecret(declaration: Declaration): readonly Fault[] {
   const path = mountPathOf(declaration.name, declaration.spec);
   const first = path.split("/")[0] ?? "";
-  return reserved.has(first)
-    ? [{ path: ["path"], message: `"${first}/" belongs to the vault itself; choose another path` }]
-    : [];
+  const taken = { path: ["path"], message: `"${first}/" belongs to the vault itself; choose another path` };
+  return [...(reserved.has(first) ? [taken] : []), ...clearFaults(configOf(declaration))];
 }
 
-function checkAuthPath(declaration: Declaration): readonly Fault[] {
+function checkAuth(declaration: Declaration): readonly Fault[] {
   const path = mountPathOf(declaration.name, declaration.spec);
-  return path === "token" || path.startsWith("token/")
-    ? [{ path: ["path"], message: '"auth/token/" belongs to the vault itself; choose another path' }]
-    : [];
+  const taken = { path: ["path"], message: '"auth/token/" belongs to the vault itself; choose another path' };
+  return [...(path === "token" || path.startsWith("token/") ? [taken] : []), ...clearFaults(configOf(declaration))];
 }
 
 const trimSlash = (name: string): string => name.replace(/^\/+|\/+$/g, "");
@@ -90,7 +129,7 @@ export const secretEngineKind: Kind = {
   mount: null,
   fields: mountFields,
   normalize: trimSlash,
-  check: checkSecretPath,
+  check: checkSecret,
 };
 
 export const authMethodKind: Kind = {
@@ -99,7 +138,7 @@ export const authMethodKind: Kind = {
   mount: null,
   fields: authFields,
   normalize: trimSlash,
-  check: checkAuthPath,
+  check: checkAuth,
 };
 
 export const entityFields = {
@@ -172,8 +211,8 @@ export function coreKinds(plugins: readonly MountPlugin[]): readonly Kind[] {
   const secretFaults = pluginFaults("secret", plugins);
   const authFaults = pluginFaults("auth", plugins);
   return [
-    { ...secretEngineKind, check: (declaration) => [...checkSecretPath(declaration), ...secretFaults(declaration)] },
-    { ...authMethodKind, check: (declaration) => [...checkAuthPath(declaration), ...authFaults(declaration)] },
+    { ...secretEngineKind, check: (declaration) => [...checkSecret(declaration), ...secretFaults(declaration)] },
+    { ...authMethodKind, check: (declaration) => [...checkAuth(declaration), ...authFaults(declaration)] },
     entityKind,
     groupKind,
     tokenRoleKind,

@@ -10,6 +10,7 @@ import { VaultError } from "../sdk/errors.ts";
 import type { Declaration } from "../sdk/kind.ts";
 import type { Mount, MountContext, MountPlugin, Route } from "../sdk/mount.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
+import type { Exchange } from "./exchange.ts";
 import { type MountSpec, mountPathOf } from "./kinds.ts";
 import { resourceRoutes } from "./resources.ts";
 import { compileRoutes, type Matcher } from "./routes.ts";
@@ -51,7 +52,7 @@ export interface Mounted {
   /** Null where it leases nothing. */
   readonly leases: Mount["leases"] | null;
   /** The `mount` of an audit entry. */
-  readonly audit: { readonly path: string; readonly type: string; readonly accessor: string; readonly class: string };
+  readonly audit: NonNullable<Exchange["mount"]>;
 }
 
 export type SystemMount = Pick<Mounted, "path" | "type" | "description"> & { readonly routes: readonly Route[] };
@@ -305,7 +306,7 @@ export class Mounts {
       match: compileRoutes(routes),
       routes,
       leases: made.leases ?? null,
-      audit: { path, type: spec.type, accessor: state.accessor, class: mountClass },
+      audit: { path, type: spec.type, accessor: state.accessor, class: mountClass, clear: clearOf(spec.config) },
     };
     this.#built.set(declaration, mounted);
     return mounted;
@@ -360,6 +361,7 @@ export class Mounts {
         type: mount.type,
         accessor,
         class: mount.path.startsWith("auth/") ? "auth" : "secret",
+        clear: null,
       },
     };
   }
@@ -379,6 +381,11 @@ function optionsOf(declaration: Declaration, plugin: MountPlugin, fail: Fail): M
   const extra = Object.keys(spec.options).find((name) => !Object.hasOwn(plugin.options, name));
   if (extra !== undefined) fail(declaration, `unknown option "${extra}" for type ${spec.type}`);
   return options;
+}
+
+function clearOf(config: MountSpec["config"]): Mounted["audit"]["clear"] {
+  const { audit_non_hmac_request_keys: request = [], audit_non_hmac_response_keys: response = [] } = config;
+  return request.length + response.length === 0 ? null : { request: new Set(request), response: new Set(response) };
 }
 
 /** Mount paths, and every folder above one, so that neither order of nesting goes unseen. */

@@ -166,7 +166,15 @@ const exchange: fc.Arbitrary<Exchange> = fc.record({
     },
     { requiredKeys: ["id", "operation", "path", "data", "token", "connection", "headers", "time"] },
   ),
-  mount: fc.option(fc.record({ path: clear, type: clear, accessor: clear, class: fc.constantFrom("secret", "auth") })),
+  mount: fc.option(
+    fc.record({
+      path: clear,
+      type: clear,
+      accessor: clear,
+      class: fc.constantFrom("secret", "auth"),
+      clear: fc.constant(null),
+    }),
+  ),
   principal: fc.option(principal),
   generation: clear,
   facts: fc.option(fc.dictionary(clear, fc.oneof(clear, fc.nat(), fc.constant(null)), { noNullPrototype: true })),
@@ -261,6 +269,43 @@ test("a value with too many parts, too deep or with names too long is hashed as 
   for (const value of values) expect(hasher.json(value)).toBe(`"${hmac(JSON.stringify(value))}"`);
   const fits = { keys: Array.from({ length: 10_000 }, (_one, at) => `key${at}`) };
   expect(JSON.parse(hasher.json(fits))).toEqual(hashed(fits));
+});
+
+test("what a mount is tuned to show stands in clear, by its own name alone, and nothing else does", () => {
+  const format = new Format(hasher);
+  const [one] = fc.sample(exchange, { numRuns: 1, seed: 1 });
+  if (one === undefined) throw new Error("no sample");
+  const names = { request: new Set(["team", "ids"]), response: new Set(["size"]) };
+  const mount = { path: "kv/", type: "kv", accessor: "kv_1", class: "secret", clear: names };
+  const given = {
+    team: planted,
+    ids: ["a", 1],
+    size: 5,
+    deep: { team: "red", other: "x", ids: [["b"]] },
+    list: [{ team: "c" }],
+  };
+  const asked = { ...one, mount, request: { ...one.request, data: given } };
+  const shared = format.shared(asked);
+  const { data } = (JSON.parse(textOf(format.request(0, shared))) as { request: { data: unknown } }).request;
+  expect(data).toEqual({
+    team: planted,
+    ids: ["a", 1],
+    size: hmac("5"),
+    deep: { team: "red", other: hmac("x"), ids: [[hmac("b")]] },
+    list: [{ team: "c" }],
+  });
+  // An answer that was hashed for a mount that shows nothing, and the other way round.
+  const answer = { response: { data: { team: "red", size: 5 }, shared: true as const } };
+  const answered = (mounted: Exchange["mount"]): unknown => {
+    const line = textOf(format.response(0, shared, { ...asked, mount: mounted }, answer));
+    return (JSON.parse(line) as { response: { data: unknown } }).response.data;
+  };
+  for (let again = 0; again < 2; again++) {
+    expect(answered({ ...mount, clear: null })).toEqual({ team: hmac("red"), size: hmac("5") });
+    expect(answered(mount)).toEqual({ team: hmac("red"), size: 5 });
+  }
+  const long = "x".repeat(5000);
+  expect(hasher.json({ team: long }, names.request)).toBe(`{"team":"${hmac(long)}"}`);
 });
 
 test("numbers, raw JSON and bigints are hashed by their JSON text; what JSON has no word for is null or left out", () => {

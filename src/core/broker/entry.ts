@@ -1,11 +1,11 @@
 // Audit entries in Vault's format, put together from pieces that are serialised once: objects are built for nobody.
 // Must hold: tokens, accessors and every string and number of request and response data are hashed; what is in clear is
-// what Vault has in clear (paths, names of fields and policies, addresses, error texts, which hold no secrets), and the facts
-// that conditions read, none of which is secret.
+// what Vault has in clear (paths, names of fields and policies, addresses, error texts, which hold no secrets), the facts
+// that conditions read, none of which is secret, and the fields that a mount is tuned to show.
 
 import { rfc3339 } from "../../lib/clock.ts";
 import type { VaultError } from "../../sdk/errors.ts";
-import type { AuthResult, Connection, Request, Response, WrapInfo } from "../../sdk/request.ts";
+import type { AuthResult, Connection, Response, WrapInfo } from "../../sdk/request.ts";
 import type { Exchange, Principal } from "../exchange.ts";
 import { type Piece, Shared } from "./draft.ts";
 import type { Hasher } from "./hasher.ts";
@@ -76,7 +76,7 @@ export class Format {
       this.#opening(exchange, part),
       quote(request.id),
       this.#middle(exchange, part),
-      quote(request.path) + this.#data(request),
+      quote(request.path) + this.#data(exchange),
       this.#connection(request.connection),
       request.wrapTtl === undefined ? "}" : `,"wrap_ttl":${number(request.wrapTtl)}}`,
     ];
@@ -91,13 +91,14 @@ export class Format {
   response(time: number, shared: Shared, exchange: Exchange, outcome: Outcome): Entry {
     const { response, error } = outcome;
     const { mount } = exchange;
+    const clear = mount === null ? null : mount.clear;
     const data = error === undefined ? response.data : error.data;
     const body =
       data === null || data === undefined
         ? ""
-        : response?.shared === true
+        : response?.shared === true && clear === null
           ? this.#sharedData(data)
-          : `,"data":${this.#hasher.json(data)}`;
+          : `,"data":${this.#hasher.json(data, clear?.response)}`;
     const rest: Piece[] = [];
     if (mount !== null) rest.push(this.#response(mount), body, `${this.#others(response)}}`);
     // Without a mount the first member has no comma before it.
@@ -177,8 +178,8 @@ export class Format {
     return piece;
   }
 
-  #data(request: Request): string {
-    for (const _name in request.data) return `,"data":${this.#hasher.json(request.data)}`;
+  #data({ request, mount }: Exchange): string {
+    for (const _name in request.data) return `,"data":${this.#hasher.json(request.data, mount?.clear?.request)}`;
     return "";
   }
 

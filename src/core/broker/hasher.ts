@@ -1,6 +1,7 @@
 // What the audit shows in place of a value: HMAC-SHA-256 under a key of this vault, as Vault prints it. Whoever may ask
 // `sys/audit-hash` can tell whether a value that he knows is the one in an entry; nobody can read one out of it.
-// Must hold: no string and no number of the input stands in the output, at whatever depth; the names of fields do.
+// Must hold: no string and no number of the input stands in the output, at whatever depth, but under the names that an
+// operator has said are no secrets; the names of fields do.
 
 import { hash, type KeyObject } from "node:crypto";
 
@@ -10,6 +11,8 @@ const roomy = 4096;
 /** Levels, and parts in all (a name counts once more for every 64 characters), that are hashed one by one. */
 const deepest = 200;
 const most = 16_384;
+/** Parts of a list that stand in clear. */
+const mostClear = 256;
 const tooMuch = new Error("too many parts");
 
 /** HMAC (RFC 2104) as two one-shot hashes over prepared blocks: half the price of createHmac. */
@@ -41,18 +44,18 @@ export class Hasher {
 
   /** The JSON text of a value: strings and numbers hashed (numbers by their JSON text), booleans, null and names kept. A
    *  value with more parts, deeper or with longer names than anybody reads is hashed as one text: what a client sends must
-   *  not hold up the server, or fill its log. */
-  json(value: unknown): string {
+   *  not hold up the server, or fill its log. Under a name of `clear` a text, a number or a list of them stays as it is. */
+  json(value: unknown, clear: ReadonlySet<string> | null = null): string {
     this.#budget = most;
     try {
-      return this.#json(value, 0);
+      return this.#json(value, 0, clear);
     } catch (error) {
       if (error !== tooMuch) throw error;
       return `"${this.hash(textOf(value))}"`;
     }
   }
 
-  #json(value: unknown, depth: number): string {
+  #json(value: unknown, depth: number, clear: ReadonlySet<string> | null): string {
     if (--this.#budget < 0 || depth > deepest) throw tooMuch;
     if (typeof value === "string") return `"${this.hash(value)}"`;
     if (typeof value === "boolean") return value ? "true" : "false";
@@ -63,7 +66,7 @@ export class Hasher {
     if (Array.isArray(value)) {
       let items = "";
       for (const item of value as readonly unknown[])
-        items += `${items === "" ? "" : ","}${this.#json(item, depth + 1)}`;
+        items += `${items === "" ? "" : ","}${this.#json(item, depth + 1, clear)}`;
       return `[${items}]`;
     }
     let members = "";
@@ -71,7 +74,8 @@ export class Hasher {
       const member = (value as Record<string, unknown>)[name];
       if (member === undefined) continue;
       this.#budget -= name.length >> 6;
-      members += `${members === "" ? "" : ","}${JSON.stringify(name)}:${this.#json(member, depth + 1)}`;
+      const text = clear?.has(name) && isShort(member) ? JSON.stringify(member) : this.#json(member, depth + 1, clear);
+      members += `${members === "" ? "" : ","}${JSON.stringify(name)}:${text}`;
     }
     return `{${members}}`;
   }
@@ -90,6 +94,13 @@ export class Hasher {
     const size = blockSize + this.#inner.write(text, blockSize);
     return (this.#views[size] ??= this.#inner.subarray(0, size));
   }
+}
+
+/** A text or a number of a length that may stand in a log, or a list of them. */
+function isShort(value: unknown): boolean {
+  if (Array.isArray(value))
+    return value.length <= mostClear && value.every((one) => !Array.isArray(one) && isShort(one));
+  return (typeof value === "string" && value.length <= roomy) || typeof value === "number";
 }
 
 /** JSON, but for what is nested deeper than the stack. */

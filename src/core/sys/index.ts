@@ -9,9 +9,11 @@ import { auditRoutes } from "./audit.ts";
 import { capabilityRoutes } from "./capabilities.ts";
 import { internalRoutes } from "./internal.ts";
 import { leaseRoutes } from "./leases.ts";
-import { authRoutes, mountRoutes } from "./mounts.ts";
+import { mountRoutes } from "./mounts.ts";
 import { policyRoutes } from "./policies.ts";
+import { pluginRoutes } from "./plugins.ts";
 import { rekeyRoutes } from "./rekey.ts";
+import { remountRoutes } from "./remount.ts";
 import { rotateRoutes } from "./rotate.ts";
 import { rootRoutes } from "./generateRoot.ts";
 import { sealRoutes } from "./seal.ts";
@@ -32,7 +34,8 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...rekeyRoutes(open.has("rekey")),
         ...rootRoutes(open.has("generate-root")),
         ...mountRoutes,
-        ...authRoutes,
+        ...remountRoutes,
+        ...pluginRoutes,
         ...policyRoutes,
         ...capabilityRoutes,
         ...internalRoutes,

@@ -4,7 +4,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import type { Route } from "../../sdk/mount.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import { deniedError, type Session } from "../session.ts";
-import { shownMount, shownPath } from "./mounts.ts";
+import { shownMount, shownPath } from "./sides.ts";
 
 /** The routes ask for a valid token, and for no capability: what is shown follows from what the token may. */
 export async function callerOf(call: Pick<CoreCall, "request" | "core" | "generation">): Promise<Session> {

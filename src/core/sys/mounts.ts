@@ -7,102 +7,23 @@ import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Json } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { authMethodKind, mountPathOf, type MountSpec, mountTokenTypes, secretEngineKind } from "../kinds.ts";
-import type { Mounted } from "../mounts.ts";
+import { mountPathOf, type MountSpec, untuned } from "../kinds.ts";
 import { refuseManaged } from "../resources.ts";
-
-interface Side {
-  readonly class: "secret" | "auth";
-  readonly kind: typeof secretEngineKind;
-  /** Below sys/. */
-  readonly folder: string;
-  readonly prefix: string;
-  readonly missing: string;
-}
-
-const secretSide: Side = {
-  class: "secret",
-  kind: secretEngineKind,
-  folder: "mounts",
-  prefix: "",
-  missing: "No secret engine mount at",
-};
-const authSide: Side = {
-  class: "auth",
-  kind: authMethodKind,
-  folder: "auth",
-  prefix: "auth/",
-  missing: "No auth engine at",
-};
+import type { Table } from "../table.ts";
+import { authSide, belongs, found, mountedAt, pathOf, secretSide, shownMount, shownPath, type Side } from "./sides.ts";
+import { checkTuning, checkVersion, tuned, tuneFields, tuneRoutes, warnOfHeaders } from "./tune.ts";
 
 const enableFields = {
   type: field.string("Plugin type"),
   plugin_name: field.string("The same, under its old name"),
   description: field.string("What it is for", { default: "" }),
-  config: field.json("Tuning: default_lease_ttl, max_lease_ttl, listing_visibility, options"),
+  config: field.json("Tuning, as sys/mounts/:path/tune takes it"),
+  plugin_version: field.string("Which version of the plugin: there is the one built in"),
   options: field.map("Options of the plugin", { default: {} }),
   local: field.bool("Accepted and without meaning: there is no replication", { default: false }),
   seal_wrap: field.bool("Accepted and without meaning: everything is encrypted", { default: false }),
   external_entropy_access: field.bool("Accepted and without meaning", { default: false }),
 } as const;
-
-const tuneFields = {
-  default_lease_ttl: field.duration("TTL where a mapping names none"),
-  max_lease_ttl: field.duration("The longest TTL here"),
-  description: field.string("What it is for"),
-  listing_visibility: field.string("Kept and shown; hides and opens nothing", { enum: ["", "hidden", "unauth"] }),
-  options: field.map("Options of the plugin"),
-  token_type: field.string("The type of tokens that logins get", { enum: mountTokenTypes }),
-} as const;
-
-const configOf = (mounted: Mounted): Record<string, unknown> => {
-  const config = mounted.spec?.config;
-  return {
-    default_lease_ttl: config?.default_lease_ttl ?? 0,
-    force_no_cache: false,
-    max_lease_ttl: config?.max_lease_ttl ?? 0,
-    ...(config?.listing_visibility && { listing_visibility: config.listing_visibility }),
-    ...(mounted.class === "auth" && { token_type: config?.token_type ?? "default-service" }),
-  };
-};
-
-export function shownMount(mounted: Mounted): Record<string, unknown> {
-  const options = mounted.context.options;
-  return {
-    accessor: mounted.accessor,
-    config: configOf(mounted),
-    deprecation_status: "supported",
-    description: mounted.description,
-    external_entropy_access: false,
-    local: false,
-    options: Object.keys(options).length === 0 ? null : options,
-    plugin_version: "",
-    running_plugin_version: "",
-    running_sha256: "",
-    seal_wrap: false,
-    type: mounted.type,
-    uuid: mounted.uuid,
-  };
-}
-
-const belongs = (side: Side, mounted: Mounted): boolean =>
-  side.class === "auth" ? mounted.path.startsWith("auth/") : !mounted.path.startsWith("auth/");
-
-export const shownPath = (side: "auth" | "secret", mounted: Mounted): string =>
-  side === "auth" ? mounted.path.slice("auth/".length) : mounted.path;
-
-const pathOf = (call: CoreCall): string => (call.params["path"] ?? "").replace(/^\/+|\/+$/g, "");
-
-const mountedAt = (call: CoreCall, side: Side): Mounted | null => {
-  const mounted = call.generation.mounts.at(`${side.prefix}${pathOf(call)}`);
-  return mounted !== null && belongs(side, mounted) ? mounted : null;
-};
-
-function found(call: CoreCall, side: Side): Mounted {
-  const mounted = mountedAt(call, side);
-  if (mounted === null) throw new VaultError("invalid", `${side.missing} ${pathOf(call)}/`);
-  return mounted;
-}
 
 /** Vault's spellings of a type that carry an option. */
 function typeOf(
@@ -113,45 +34,68 @@ function typeOf(
   return version === undefined ? { type, options: { ...options } } : { type: "kv", options: { version, ...options } };
 }
 
-function tokenTypeOf(side: Side, type: string | undefined): { readonly token_type?: string } {
-  if (type !== undefined && side.class !== "auth") {
-    throw new VaultError("invalid", "'token_type' can only be modified on auth mounts");
+function wanted(call: CoreCall<typeof enableFields>, side: Side): Declaration["spec"] {
+  const { data } = call;
+  const config = (data.config ?? {}) as Record<string, unknown>;
+  const tuning = parse(tuneFields, config).values;
+  const named = data.type && data.type !== "plugin" ? data.type : (data.plugin_name ?? config["plugin_name"]);
+  if (typeof named !== "string" || named === "") {
+    throw new VaultError("invalid", "backend type must be specified as a string");
   }
-  return type === undefined ? {} : { token_type: type };
-}
-
-function enabled(call: CoreCall<typeof enableFields>, side: Side): Declaration {
-  const path = pathOf(call);
-  const named = call.data.type || call.data.plugin_name;
-  if (!named) throw new VaultError("invalid", "backend type must be specified as a string");
-  const config = (call.data.config ?? {}) as Record<string, unknown>;
-  const { options: more, ...tuning } = config;
-  const { type, options } = typeOf(named, {
-    ...parse({ options: enableFields.options }, { options: more ?? {} }).values.options,
-    ...call.data.options,
-  });
+  const { type, options } = typeOf(named, { ...tuning.options, ...data.options });
   if (side.class === "secret" && type === "kv" && options["version"] === undefined) options["version"] = "1";
   if (call.core.mounts.plugin(side.kind.name, type) === null)
     throw new VaultError("invalid", `plugin not found in the catalog: ${type}`);
-  const tuned = parse(tuneFields, tuning).values;
+  checkVersion(type, data.plugin_version ?? tuning.plugin_version);
   const input = {
     type,
-    path,
-    description: call.data.description,
+    path: pathOf(call),
+    description: data.description,
     options,
-    config: {
-      default_lease_ttl: tuned.default_lease_ttl ?? 0,
-      max_lease_ttl: tuned.max_lease_ttl ?? 0,
-      listing_visibility: tuned.listing_visibility ?? "",
-      ...tokenTypeOf(side, tuned.token_type),
-    },
+    config: tuned(side, tuning, untuned),
     on_remove: "delete",
   };
-  const spec = parse(side.kind.fields, input).values as unknown as Record<string, Json>;
-  return { kind: side.kind.name, mount: null, name: path, metadata: { name: path }, spec, secrets: {}, source: null };
+  checkTuning(call.core, input.config);
+  warnOfHeaders(call, tuning);
+  return parse(side.kind.fields, input).values as unknown as Record<string, Json>;
 }
 
-function enable(side: Side): Route {
+/** The path, unless that is the name of a mount that was moved away from it, or of what one left. */
+function freeName(call: CoreCall, table: Table, side: Side, declaration: Declaration): string {
+  const taken = (name: string): boolean =>
+    table.get(side.kind.name, null, name) !== null ||
+    (name !== declaration.name && call.core.mounts.state({ ...declaration, name }) !== null);
+  let name = declaration.name;
+  for (let at = 2; taken(name); at++) name = `${declaration.name}-${at}`;
+  return name;
+}
+
+async function enable(call: CoreCall<typeof enableFields>, side: Side): Promise<null> {
+  const path = pathOf(call);
+  const spec = wanted(call, side);
+  const kind = side.kind.name;
+  const declaration: Declaration = {
+    kind,
+    mount: null,
+    name: path,
+    metadata: { name: path },
+    spec,
+    secrets: {},
+    source: null,
+  };
+  for (const fault of side.kind.check?.(declaration) ?? []) throw new VaultError("invalid", fault.message);
+  await call.core.ledger.edit((table) => {
+    const clash = [...table.shelf(kind, null).values()].find(
+      (one) => mountPathOf(one.name, one.spec as unknown as MountSpec) === path,
+    );
+    if (clash !== undefined) throw new VaultError("invalid", `path is already in use at ${path}/`);
+    const name = freeName(call, table, side, declaration);
+    return { put: [{ ...declaration, name, metadata: { name } }], remove: [] };
+  });
+  return null;
+}
+
+function oneRoute(side: Side): Route {
   return {
     path: `${side.folder}/:path*`,
     sudo: side.class === "auth",
@@ -163,21 +107,7 @@ function enable(side: Side): Route {
       update: coreHandler({
         summary: "Mount a plugin",
         fields: enableFields,
-        run: async (call) => {
-          const declaration = enabled(call, side);
-          const path = pathOf(call);
-          for (const fault of side.kind.check?.(declaration) ?? []) throw new VaultError("invalid", fault.message);
-          await call.core.ledger.edit((table) => {
-            const clash = [...table.shelf(side.kind.name, null).values()].find(
-              (one) => mountPathOf(one.name, one.spec as unknown as MountSpec) === path,
-            );
-            if (clash !== undefined) throw new VaultError("invalid", `path is already in use at ${path}/`);
-            if (table.get(side.kind.name, null, declaration.name) !== null)
-              throw new VaultError("invalid", `the name ${path} is in use by another mount`);
-            return { put: [declaration], remove: [] };
-          });
-          return null;
-        },
+        run: (call) => enable(call, side),
       }),
       delete: coreHandler({ summary: "Unmount, with its data, tokens and leases", run: (call) => disable(call, side) }),
     },
@@ -208,36 +138,6 @@ async function disable(call: CoreCall, side: Side): Promise<null> {
   return null;
 }
 
-async function tune(call: CoreCall<typeof tuneFields>, side: Side): Promise<null> {
-  const mounted = found(call, side);
-  const target = mounted.declaration;
-  if (target === null) throw new VaultError("invalid", `cannot tune "${mounted.path}"`);
-  await call.core.ledger.edit((table) => {
-    const current = table.get(side.kind.name, null, target.name);
-    if (current === null) throw new VaultError("invalid", `${side.missing} ${mounted.path}`);
-    refuseManaged(call.core.generation, current, mounted.path);
-    const before = current.spec as unknown as MountSpec;
-    const { data } = call;
-    const spec: MountSpec = {
-      ...before,
-      description: data.description ?? before.description,
-      options: { ...before.options, ...data.options },
-      config: {
-        default_lease_ttl: data.default_lease_ttl ?? before.config.default_lease_ttl,
-        max_lease_ttl: data.max_lease_ttl ?? before.config.max_lease_ttl,
-        listing_visibility: data.listing_visibility ?? before.config.listing_visibility,
-        ...tokenTypeOf(side, data.token_type ?? before.config.token_type),
-      },
-    };
-    return { put: [{ ...current, spec: spec }], remove: [] };
-  });
-  const after = call.core.generation.mounts.byAccessor(mounted.accessor);
-  if (after === null) return null;
-  const { warning } = after.plugin?.change?.(mounted.context.options, after.context.options) ?? {};
-  if (warning !== undefined) call.warn(warning);
-  return null;
-}
-
 function routesOf(side: Side): Route[] {
   return [
     {
@@ -255,47 +155,8 @@ function routesOf(side: Side): Route[] {
         }),
       },
     },
-    enable(side),
+    oneRoute(side),
   ];
 }
 
-/** Vault's tune paths end in "/tune" behind a path of any length, which a rest parameter cannot say: the handler of
- *  `:path*` would swallow it. So tune stands at one and two segments, which is what mounts in use have. */
-function tuneRoutes(side: Side): Route[] {
-  return [`${side.folder}/:path/tune`, `${side.folder}/:path/:second/tune`].map((path) => ({
-    path,
-    sudo: side.class === "auth",
-    on: {
-      read: coreHandler({
-        summary: "A mount's tuning",
-        run: async (call) => {
-          const mounted = found(withPath(call), side);
-          const { core } = call;
-          const config = mounted.spec?.config;
-          const options = mounted.context.options;
-          const data = {
-            ...configOf(mounted),
-            default_lease_ttl: config?.default_lease_ttl || core.defaultLeaseTtl,
-            max_lease_ttl: config?.max_lease_ttl || core.maxLeaseTtl,
-            description: mounted.description,
-            ...(Object.keys(options).length > 0 && { options }),
-          };
-          return { data, shape: "both" };
-        },
-      }),
-      update: coreHandler({
-        summary: "Change a mount's tuning",
-        fields: tuneFields,
-        run: (call) => tune(withPath(call), side),
-      }),
-    },
-  }));
-}
-
-function withPath<C extends { readonly params: Readonly<Record<string, string>> }>(call: C): C {
-  const { path, second } = call.params;
-  return second === undefined ? call : { ...call, params: { path: `${path ?? ""}/${second}` } };
-}
-
-export const mountRoutes: readonly Route[] = [...routesOf(secretSide), ...tuneRoutes(secretSide)];
-export const authRoutes: readonly Route[] = [...routesOf(authSide), ...tuneRoutes(authSide)];
+export const mountRoutes: readonly Route[] = [...routesOf(secretSide), ...routesOf(authSide), ...tuneRoutes];

@@ -1,0 +1,86 @@
+// What sys/mounts and sys/auth have in common: which mounts each shows, how, and how one is found.
+
+import { VaultError } from "../../sdk/errors.ts";
+import type { CoreCall } from "../call.ts";
+import { authMethodKind, secretEngineKind, tuningLists } from "../kinds.ts";
+import type { Mounted } from "../mounts.ts";
+
+export interface Side {
+  readonly class: "secret" | "auth";
+  readonly kind: typeof secretEngineKind;
+  /** Below sys/. */
+  readonly folder: string;
+  readonly prefix: string;
+  readonly missing: string;
+}
+
+export const secretSide: Side = {
+  class: "secret",
+  kind: secretEngineKind,
+  folder: "mounts",
+  prefix: "",
+  missing: "No secret engine mount at",
+};
+export const authSide: Side = {
+  class: "auth",
+  kind: authMethodKind,
+  folder: "auth",
+  prefix: "auth/",
+  missing: "No auth engine at",
+};
+
+/** What a mount is tuned to. TTLs are 0 where the server's hold. */
+export function shownConfig({ spec, class: mountClass }: Mounted): Record<string, unknown> {
+  const config = spec?.config;
+  const lists = (Object.keys(tuningLists) as (keyof typeof tuningLists)[]).flatMap((name) =>
+    config?.[name]?.length ? [[name, config[name]] as const] : [],
+  );
+  return {
+    default_lease_ttl: config?.default_lease_ttl ?? 0,
+    force_no_cache: false,
+    max_lease_ttl: config?.max_lease_ttl ?? 0,
+    ...Object.fromEntries(lists),
+    ...(config?.listing_visibility && { listing_visibility: config.listing_visibility }),
+    ...(mountClass === "auth" && { token_type: config?.token_type ?? "default-service" }),
+  };
+}
+
+export function shownMount(mounted: Mounted): Record<string, unknown> {
+  const options = mounted.context.options;
+  return {
+    accessor: mounted.accessor,
+    config: shownConfig(mounted),
+    deprecation_status: "supported",
+    description: mounted.description,
+    external_entropy_access: false,
+    local: false,
+    options: Object.keys(options).length === 0 ? null : options,
+    plugin_version: "",
+    running_plugin_version: "",
+    running_sha256: "",
+    seal_wrap: false,
+    type: mounted.type,
+    uuid: mounted.uuid,
+  };
+}
+
+export const belongs = (side: Side, mounted: Mounted): boolean =>
+  side.class === "auth" ? mounted.path.startsWith("auth/") : !mounted.path.startsWith("auth/");
+
+export const shownPath = (side: "auth" | "secret", mounted: Mounted): string =>
+  side === "auth" ? mounted.path.slice("auth/".length) : mounted.path;
+
+export const trimmed = (path: string): string => path.replace(/^\/+|\/+$/g, "");
+
+export const pathOf = (call: Pick<CoreCall, "params">): string => trimmed(call.params["path"] ?? "");
+
+export function mountedAt(call: CoreCall, side: Side): Mounted | null {
+  const mounted = call.generation.mounts.at(`${side.prefix}${pathOf(call)}`);
+  return mounted !== null && belongs(side, mounted) ? mounted : null;
+}
+
+export function found(call: CoreCall, side: Side): Mounted {
+  const mounted = mountedAt(call, side);
+  if (mounted === null) throw new VaultError("invalid", `${side.missing} ${pathOf(call)}/`);
+  return mounted;
+}
