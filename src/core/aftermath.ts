@@ -4,6 +4,7 @@
 import type { Declaration } from "../sdk/kind.ts";
 import type { ViewOp } from "../sdk/view.ts";
 import type { Generation } from "./generation.ts";
+import { endEntities } from "./identity/ends.ts";
 import { type GoneMount, type Mounts, type MountState, mountKinds } from "./mounts.ts";
 import { keyOf } from "./table.ts";
 import type { Tasks } from "./tasks.ts";
@@ -66,5 +67,6 @@ export function follow(
     const subject = `${accessor} ${declaration.kind} ${declaration.name}`;
     ops.push(tasks.put("seed", subject, { key: keyOf(declaration) }, seq));
   }
+  ops.push(...endEntities(before, after, removed, tasks));
   return { ops, forgotten };
 }

@@ -6,6 +6,7 @@ import type { Request } from "../sdk/request.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
 import type { Principal } from "./exchange.ts";
+import { endChores } from "./identity/ends.ts";
 import type { GoneMount } from "./mounts.ts";
 import { noLease } from "./leases/issue.ts";
 import { endMove } from "./remount.ts";
@@ -135,5 +136,6 @@ export function chores(core: () => Core): Readonly<Record<string, TaskHandler>> 
       await found?.resource.remove?.({ mount: found.mount, name: text(args["name"]) });
     },
     seed: (args) => seed(core(), text(args["key"])),
+    ...endChores(core),
   };
 }

@@ -11,7 +11,7 @@ import type { Barrier } from "./barrier/barrier.ts";
 import type { Broker } from "./broker.ts";
 import { chores } from "./chores.ts";
 import type { Generation } from "./generation.ts";
-import { Logins } from "./identity.ts";
+import { Logins } from "./identity/logins.ts";
 import { Integrity } from "./integrity.ts";
 import { Keys } from "./keys.ts";
 import { Leases } from "./leases.ts";
@@ -106,7 +106,7 @@ export class Core {
       clock,
       idOf: (token) => this.tokens.idOf(token),
     });
-    this.logins = new Logins(this.root.sub("identity/"), identityKey);
+    this.logins = new Logins(this.root.sub("identity/"), identityKey, () => this.sessions.clear());
     this.sessions = new Sessions({
       tokens: this.tokens,
       batch: this.batch,

@@ -4,7 +4,7 @@ import type { KeyObject } from "node:crypto";
 import type { Work } from "../lib/slices.ts";
 import type { Commit, Declaration } from "../sdk/kind.ts";
 import { defaultPolicy, type Policy, policyOf, rootPolicy, wrappingName, wrappingPolicy } from "../policy/compile.ts";
-import { IdentityIndex } from "./identity.ts";
+import { Directory } from "./identity/directory.ts";
 import { type Mounts, type MountState, type MountTable, mountKinds } from "./mounts.ts";
 import type { Table } from "./table.ts";
 
@@ -29,7 +29,7 @@ export interface Generation {
   readonly record: CurrentRecord;
   readonly table: Table;
   readonly mounts: MountTable;
-  readonly identity: IdentityIndex;
+  readonly identity: Directory;
   /** Null where no such policy exists. */
   policy(name: string): Policy | null;
 }
@@ -56,7 +56,7 @@ export function* building(input: BuildInput): Work<Generation> {
   const identity =
     sameMounts && same("Entity") && same("Group")
       ? previous.identity
-      : yield* IdentityIndex.of(table, mounts, input.identityKey);
+      : yield* Directory.of(table, mounts, input.identityKey);
   const policies = table.shelf("Policy", null);
   return {
     id: generationId(record),

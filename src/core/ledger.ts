@@ -17,6 +17,7 @@ import { policyOf } from "../policy/compile.ts";
 import { building, type CurrentRecord, type Generation } from "./generation.ts";
 import type { Mounts } from "./mounts.ts";
 import { noPages, type Pages, PageStore } from "./pages.ts";
+import { identified } from "./identity/ids.ts";
 import { dated } from "./since.ts";
 import { keyOf, Table } from "./table.ts";
 import type { Tasks } from "./tasks.ts";
@@ -126,7 +127,8 @@ export class Ledger {
         try {
           const work = waiting.draft(table);
           const drafted = "next" in work ? await sliced(work) : work;
-          const edit = { ...drafted, put: dated(table, drafted, live.record.seq + 1) };
+          const put = identified(table, dated(table, drafted, live.record.seq + 1), this.#options.clock.now());
+          const edit = { ...drafted, put };
           // What goes and comes again goes in one step and comes in the next: what follows its end must not be skipped.
           const gone = new Set(draft.remove.map(keyOf));
           if (gone.size > 0 && edit.put.some((one) => gone.has(keyOf(one)))) {

@@ -7,6 +7,7 @@ import type { AuthResult, Response } from "../sdk/request.ts";
 import type { TokenSpec } from "../sdk/token.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
+import type { Alias, Entity } from "./identity/entity.ts";
 import type { Mounted } from "./mounts.ts";
 import { grantedPolicies } from "./session.ts";
 import type { TokenEntry } from "./tokens/entry.ts";
@@ -59,10 +60,9 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
       throw new VaultError("denied", "permission denied");
     }
   }
-  const alias = { accessor: mounted.accessor, name: grant.alias.name };
-  const declared = generation.identity.byAlias(alias);
-  if (declared?.disabled) throw new VaultError("denied", "permission denied");
-  const entity = declared ?? (await core.logins.record(alias, call.request.time));
+  const { name, metadata } = grant.alias;
+  const alias = { accessor: mounted.accessor, name, ...(metadata !== undefined && { metadata }) };
+  const entity = await entityAt(call, alias, grant.groups);
   const period = spec.token_period;
   const { ttl } = ttlsOf(core, mounted, {
     ttl: spec.token_ttl,
@@ -76,6 +76,8 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     policies: grantedPolicies(spec).filter((name) => name !== "root"),
     mapping: { accessor: mounted.accessor, kind: resource.kind, name: grant.mapping.name, seq: generation.record.seq },
     alias,
+    entity_id: entity.id,
+    ...(grant.groups !== undefined && { groups: grant.groups }),
     display_name: `${mounted.path.slice("auth/".length).replaceAll("/", "-")}${grant.displayName}`.replace(/-$/, ""),
     meta: grant.metadata ?? null,
     path: call.request.path,
@@ -88,6 +90,19 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     bound_cidrs: own.length > 0 ? own : spec.token_bound_cidrs,
   });
   return { ...rest, auth: authOf(token, entry, entity.policies, entity.id) };
+}
+
+/** Who somebody is that comes with an alias, perhaps for the first time, and the groups that he is said to be in. */
+export async function entityAt(
+  { core, generation, request }: CoreCall,
+  alias: Alias,
+  groups: readonly string[] = [],
+): Promise<Entity> {
+  const { identity } = generation;
+  const known = identity.byAlias(alias);
+  if (known?.disabled) throw new VaultError("denied", "permission denied");
+  const entity = known ?? identity.ofLogin(await core.logins.record(alias, request.time, identity));
+  return groups.length === 0 ? entity : identity.joined(entity, alias.accessor, groups);
 }
 
 /** What a client is told of a token it gets. */

@@ -10,7 +10,8 @@ import { type Acl, type AclCache, type Bindings } from "../policy/match.ts";
 import { type Login, loginOf } from "./asking.ts";
 import type { Principal } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
-import type { Entity, Logins } from "./identity.ts";
+import type { Entity } from "./identity/entity.ts";
+import type { Logins } from "./identity/logins.ts";
 import { type BatchTokens, isBatch } from "./tokens/batch.ts";
 import type { Mapping, TokenEntry } from "./tokens/entry.ts";
 import { allows, grants, isRoleMapping, roleOf } from "./tokens/roles.ts";
@@ -143,7 +144,7 @@ export class Sessions {
 
   async #build(entry: TokenEntry, generation: Generation, depth: number): Promise<Session> {
     if (depth > depthLimit || entry.num_uses < 0) throw deniedError();
-    const entity = this.entityOf(entry, generation);
+    const entity = await this.entityOf(entry, generation);
     if (entity?.disabled) throw deniedError();
     const parent = await this.#parent(entry, generation, depth);
     const tokenPolicies = ownPolicies(entry, generation, parent);
@@ -156,7 +157,7 @@ export class Sessions {
       entry,
       generation,
       entity,
-      acl: this.#options.acls.merge(known, entity === null ? null : bindings(entity)),
+      acl: this.#options.acls.merge(known, entity === null ? null : bindings(entity, entry)),
       login: loginOf(entry, generation) ?? parent?.login ?? null,
       ranges,
       bound: ranges === null ? null : compileCidrs(ranges),
@@ -177,9 +178,16 @@ export class Sessions {
     };
   }
 
-  entityOf(entry: TokenEntry, generation: Generation): Entity | null {
-    if (entry.alias === null) return null;
-    return generation.identity.byAlias(entry.alias) ?? this.#options.logins().derive(entry.alias);
+  /** Who the alias of a token is now. Throws where the entity that the token was made for is there no more: not even somebody
+   *  who has its alias now gets its tokens. */
+  async entityOf(entry: TokenEntry, generation: Generation): Promise<Entity | null> {
+    const { alias, entity_id: was, groups } = entry;
+    if (alias === null) return null;
+    const { identity } = generation;
+    const logins = this.#options.logins();
+    if (was !== undefined && !identity.knows(was) && (await logins.get(was)) === null) throw deniedError();
+    const entity = identity.byAlias(alias) ?? identity.ofLogin(await logins.of(alias, identity));
+    return groups === undefined ? entity : identity.joined(entity, alias.accessor, groups);
   }
 
   async #parent(entry: TokenEntry, generation: Generation, depth: number): Promise<Session | null> {
@@ -211,7 +219,14 @@ function rangesOf(entry: TokenEntry, generation: Generation, parent: Session | n
  *  is asked again at each request of such a child, when its maker asks for nothing. */
 export const mayChoose = (session: Session): boolean => session.root || session.acl.check(createPath, "update").sudo;
 
-const bindings = (entity: Entity): Bindings => ({
-  entity: { id: entity.id, name: entity.name, metadata: entity.metadata, aliases: entity.aliases },
-  groups: entity.groups,
-});
+/** Where the entity has several aliases at a mount, its name there is the one of the token. */
+function bindings(entity: Entity, { alias: used }: TokenEntry): Bindings {
+  const aliases = entity.aliases.map((alias) =>
+    used === null || alias.accessor !== used.accessor || alias.name !== used.name
+      ? alias
+      : { ...alias, ...(used.metadata && { metadata: used.metadata }) },
+  );
+  const own = aliases.findIndex(({ accessor, name }) => accessor === used?.accessor && name === used.name);
+  if (own > 0) aliases.unshift(...aliases.splice(own, 1));
+  return { entity: { id: entity.id, name: entity.name, metadata: entity.metadata, aliases }, groups: entity.groups };
+}

@@ -15,11 +15,11 @@ import { keyOf, type Table } from "./table.ts";
 
 const texts = new WeakMap<Declaration, string>();
 
-/** Everything but where it stands in the repository, and since when. */
+/** Everything but where it stands in the repository, and what the core keeps of it. */
 function textOf(declaration: Declaration): string {
   let text = texts.get(declaration);
   if (text === undefined) {
-    const { source: _source, since: _since, ...rest } = declaration;
+    const { source: _source, since: _since, made: _made, ...rest } = declaration;
     text = JSON.stringify(rest);
     texts.set(declaration, text);
   }

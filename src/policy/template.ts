@@ -14,6 +14,7 @@ export interface Bindings {
       readonly name: string;
       readonly id?: string;
       readonly metadata?: Readonly<Record<string, string>>;
+      readonly custom_metadata?: Readonly<Record<string, string>>;
     }[];
   };
   readonly groups: readonly {
@@ -42,6 +43,9 @@ function aliasSelector(accessor: string, what: string): Selector | null {
   if (what === "id") return (bindings) => find(bindings)?.id;
   if (what === "name") return (bindings) => find(bindings)?.name;
   if (what.startsWith("metadata.")) return (bindings) => member(find(bindings)?.metadata, what.slice(9));
+  if (what.startsWith("custom_metadata.")) {
+    return (bindings) => member(find(bindings)?.custom_metadata, what.slice(16));
+  }
   return null;
 }
 

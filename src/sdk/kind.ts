@@ -46,6 +46,17 @@ export interface Declaration {
   readonly source: Source | null;
   /** Number of the generation in which it came, for kinds that tokens are traced to. The core's. */
   readonly since?: number;
+  /** For kinds whose objects have ids. The core's. */
+  readonly made?: Made;
+}
+
+/** Which one of its name it is: this stays while declarations change, and who comes after it under that name has another. */
+export interface Made {
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly created: number;
+  readonly changed: number;
+  readonly changes: number;
 }
 
 /** (kind, mount, name) as one string; sorts by kind first. */

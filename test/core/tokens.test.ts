@@ -397,11 +397,14 @@ describe("live tokens", () => {
     const token =
       (await h.ask("update", "auth/userpass/login/bob", { password: "correct horse" }, null)).auth?.client_token ?? "";
     expect(await refusal(h.ask("read", "secret/data/app/one", {}, token))).toMatch(/^denied/);
-    await h.ask("update", "identity/entity/name/bob", { aliases: [{ mount: "userpass", name: "BOB" }] });
-    await h.ask("update", "identity/group/name/inner", { member_entities: ["bob"] });
-    await h.ask("update", "identity/group/name/outer", { member_groups: ["inner"], policies: ["reader"] });
+    const mounts = (await h.ask("read", "sys/auth")).data as Record<string, { accessor: string }>;
+    const bob = (await h.ask("update", "identity/entity/name/bob")).data?.["id"];
+    const bound = { name: " BOB ", mount_accessor: mounts["userpass/"]?.accessor, canonical_id: bob };
+    await h.ask("update", "identity/entity-alias", bound);
+    const inner = (await h.ask("update", "identity/group/name/inner", { member_entity_ids: [bob] })).data?.["id"];
+    await h.ask("update", "identity/group/name/outer", { member_group_ids: [inner], policies: ["reader"] });
     await h.ask("read", "secret/data/app/one", {}, token);
-    await h.ask("update", "identity/group/name/inner", { member_entities: [] });
+    await h.ask("update", "identity/group/name/inner", { member_entity_ids: [] });
     expect(await refusal(h.ask("read", "secret/data/app/one", {}, token))).toMatch(/^denied/);
     await h.ask("update", "identity/entity/name/bob", { policies: ["reader"] });
     await h.ask("read", "secret/data/app/one", {}, token);

@@ -2,7 +2,7 @@
 
 import type { Route } from "../../sdk/mount.ts";
 import { cubbyholeRoutes } from "../cubbyhole.ts";
-import { identityRoutes } from "../identityRoutes.ts";
+import { identityRoutes } from "../identity/routes.ts";
 import type { SystemMount } from "../mounts.ts";
 import { tokenRoutes } from "../tokens/routes.ts";
 import { auditRoutes } from "./audit.ts";

@@ -22,7 +22,17 @@ const longest = 8 * 1024;
 
 interface Content extends Pick<
   TokenEntry,
-  "parent" | "policies" | "mapping" | "alias" | "display_name" | "path" | "created_at" | "ttl" | "bound_cidrs"
+  | "parent"
+  | "policies"
+  | "mapping"
+  | "alias"
+  | "entity_id"
+  | "groups"
+  | "display_name"
+  | "path"
+  | "created_at"
+  | "ttl"
+  | "bound_cidrs"
 > {
   /** Names come from clients: they are no names of JSON here. */
   readonly meta: readonly (readonly [string, string])[] | null;
@@ -51,10 +61,11 @@ export class BatchTokens {
       if (value) throw new VaultError("invalid", `batch tokens cannot have "${name}" set`);
     }
     if (input.ttl === 0) throw new VaultError("invalid", "batch tokens cannot live for ever");
-    const { parent, policies, mapping, alias, display_name, path, ttl, bound_cidrs } = input;
+    const { parent, policies, mapping, alias, entity_id, groups, display_name, path, ttl, bound_cidrs } = input;
     const meta = input.meta === null ? null : Object.entries(input.meta);
     const created_at = this.#options.clock.now();
-    const content = { parent, policies, mapping, alias, display_name, meta, path, created_at, ttl, bound_cidrs };
+    const who = { alias, ...(entity_id !== undefined && { entity_id }), ...(groups !== undefined && { groups }) };
+    const content = { parent, policies, mapping, ...who, display_name, meta, path, created_at, ttl, bound_cidrs };
     const token = this.#seal(content);
     if (token.length > longest) {
       throw new VaultError(

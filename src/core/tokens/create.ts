@@ -8,8 +8,8 @@ import { field, type Values } from "../../sdk/fields.ts";
 import type { Response } from "../../sdk/request.ts";
 import { wrappingName } from "../../policy/compile.ts";
 import type { CoreCall } from "../call.ts";
-import type { Entity } from "../identity.ts";
-import { authOf, ttlsOf } from "../login.ts";
+import type { Entity } from "../identity/entity.ts";
+import { authOf, entityAt, ttlsOf } from "../login.ts";
 import { mayChoose, type Session } from "../session.ts";
 import type { Mapping, TokenEntry } from "./entry.ts";
 import { least } from "./renew.ts";
@@ -141,13 +141,17 @@ async function aliasOf(
   call: CoreCall<typeof createFields>,
   role: TokenRole | null,
   maker: Session | null,
-): Promise<{ readonly alias: TokenEntry["alias"]; readonly entity: Entity | null }> {
-  const { core, data, generation, mounted, request } = call;
-  if (!data.entity_alias) return { alias: maker?.entry.alias ?? null, entity: maker?.entity ?? null };
-  const alias = { accessor: mounted.accessor, name: checkAlias(role, data.entity_alias) };
-  const declared = generation.identity.byAlias(alias);
-  if (declared?.disabled) throw new VaultError("denied", "permission denied");
-  return { alias, entity: declared ?? (await core.logins.record(alias, request.time)) };
+): Promise<{ readonly who: Pick<TokenEntry, "alias" | "entity_id" | "groups">; readonly entity: Entity | null }> {
+  const { data, mounted } = call;
+  if (data.entity_alias) {
+    const alias = { accessor: mounted.accessor, name: checkAlias(role, data.entity_alias) };
+    const entity = await entityAt(call, alias);
+    return { who: { alias, entity_id: entity.id }, entity };
+  }
+  if (maker === null || maker.entity === null) return { who: { alias: null }, entity: null };
+  const { alias, groups } = maker.entry;
+  const who = { alias, entity_id: maker.entity.id, ...(groups !== undefined && { groups }) };
+  return { who, entity: maker.entity };
 }
 
 const displayName = ({ display_name }: CreateData): string =>
@@ -171,7 +175,7 @@ export async function create(
   if (root && type === "batch") throw new VaultError("invalid", "batch tokens cannot be root tokens");
   const orphan = options.orphan === true || data.no_parent || role?.orphan === true;
   const life = lifeOf(call, maker, role, root);
-  const { alias, entity } = await aliasOf(call, role, orphan ? null : maker);
+  const { who, entity } = await aliasOf(call, role, orphan ? null : maker);
   const mapping: Mapping | null =
     through === undefined
       ? null
@@ -181,7 +185,7 @@ export async function create(
     parent: orphan ? null : maker.entry.id,
     policies,
     mapping,
-    alias,
+    ...who,
     display_name: displayName(data),
     meta: data.meta ?? null,
     path: role !== null && role.path_suffix !== "" ? `${call.request.path}/${role.path_suffix}` : call.request.path,

@@ -23,7 +23,16 @@ export interface TokenEntry {
   readonly policies: readonly string[];
   /** What made it: its policies are at most what that declaration gives now. Null for tokens made with explicit policies. */
   readonly mapping: Mapping | null;
-  readonly alias: { readonly accessor: string; readonly name: string } | null;
+  readonly alias: {
+    readonly accessor: string;
+    readonly name: string;
+    /** What the login said of it. */
+    readonly metadata?: Readonly<Record<string, string>>;
+  } | null;
+  /** Of the entity that the alias was when the token was made; the token ends with it. Tokens older than this have none. */
+  readonly entity_id?: string;
+  /** What the login said that it is a member of. */
+  readonly groups?: readonly string[];
   readonly display_name: string;
   readonly meta: Readonly<Record<string, string>> | null;
   /** The request path that made it. */

@@ -43,7 +43,7 @@ export async function renew(
   if (found === null) throw new VaultError("denied", ["permission denied", "invalid token"]);
   const entry = found.value;
   if (!entry.renewable || entry.expires_at === 0) throw new VaultError("invalid", "lease is not renewable");
-  await core.sessions.of(entry, generation); // refused where its mapping or parent is gone
+  const { entity } = await core.sessions.of(entry, generation); // refused where its mapping or parent is gone
   const mounted = entry.mapping === null ? null : generation.mounts.byAccessor(entry.mapping.accessor);
   const wanted = wantedOf(generation, entry, increment ?? 0);
   const { ttl, max } = ttlsOf(core, mounted, wanted);
@@ -56,6 +56,5 @@ export async function renew(
   const renewed = await core.tokens.renew(found, granted);
   core.sessions.forget(renewed.id);
   if (renewed.expires_at < entry.expires_at) await shorten(core, renewed.id, renewed.expires_at);
-  const entity = core.sessions.entityOf(renewed, generation);
   return { auth: authOf(token, renewed, entity?.policies ?? [], entity?.id ?? "") };
 }

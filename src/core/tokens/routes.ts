@@ -49,13 +49,13 @@ const ttlAt = ({ expires_at: end }: TokenEntry, time: number): number =>
 
 async function shown(call: CoreCall, entry: TokenEntry, token: string): Promise<Record<string, unknown>> {
   const { core, generation } = call;
-  const entity = core.sessions.entityOf(entry, generation);
+  const entity = await core.sessions.entityOf(entry, generation).catch(unlessInvalid);
   return {
     accessor: entry.accessor,
     creation_time: Math.floor(entry.created_at / 1000),
     creation_ttl: entry.last_renewal === 0 ? entry.ttl : Math.round((entry.expires_at - entry.last_renewal) / 1000),
     display_name: entry.display_name,
-    entity_id: entity?.id ?? "",
+    entity_id: entity?.id ?? entry.entity_id ?? "",
     expire_time: entry.expires_at === 0 ? null : rfc3339(entry.expires_at),
     explicit_max_ttl: entry.explicit_max_ttl,
     id: token,

@@ -267,6 +267,24 @@ export class TokenStore {
     return this.#endAll(this.#mappingFolder(accessor, kind, name));
   }
 
+  /** Task: ends those tokens of a mount that `ends` says. */
+  revokeWhere(accessor: string, ends: (entry: TokenEntry) => boolean): Promise<void> {
+    return this.#sift(this.#mappingFolder(accessor), ends);
+  }
+
+  async #sift(folder: string, ends: (entry: TokenEntry) => boolean): Promise<void> {
+    for (let after = ""; ;) {
+      const names = await this.#view.list(folder, { after, limit: atOnce });
+      const last = names.at(-1);
+      if (last === undefined) return;
+      for (const name of names) if (name.endsWith("/")) await this.#sift(`${folder}${name}`, ends);
+      const ids = names.filter((name) => !name.endsWith("/"));
+      const entries = await Promise.all(ids.map((id) => this.get(id)));
+      await this.revokeMany(entries.flatMap((entry) => (entry !== null && ends(entry.value) ? entry.value.id : [])));
+      after = last;
+    }
+  }
+
   async #endAll(folder: string): Promise<void> {
     for (;;) {
       const names = await this.#view.list(folder, { limit: atOnce });
