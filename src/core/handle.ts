@@ -73,7 +73,7 @@ export async function handle(core: Core, sent: Request): Promise<Response> {
   const kept = core.broker.request(exchange);
   // A read waits once: its response entry stands behind this one in the same order, and fails with it.
   if (always) await kept.catch(() => core.log.security("sealed without an audit entry: no device kept it"));
-  else if (handlerOf !== null && mutates(handlerOf, operation)) await kept;
+  else if (handlerOf !== null && (mutates(handlerOf, operation) || request.wrapTtl)) await kept;
   let outcome = await run(core, generation, asked, resolved, handlerOf);
   if (resolved.lastUse && session !== null) {
     await core.tokens.revoke(session.entry.id);
@@ -213,7 +213,7 @@ async function resolve(
       const { remoteAddress } = request.connection;
       facts = factsOf(session, request.path, operation, { remoteAddress, time: request.time });
     }
-    decision = session.acl.check(request.path, operation, request.data, facts);
+    decision = session.acl.check(request.path, operation, request.data, facts, request.wrapTtl);
     const refusal = refusalOf(request, session, match, operation, facts, decision);
     return { mounted, match, session, operation, decision, facts, lastUse, refusal };
   } catch (error) {

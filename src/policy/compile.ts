@@ -11,6 +11,7 @@ import { covers, parsePattern, patternFault } from "./pattern.ts";
 import { printRules } from "./print.ts";
 import { Rule, type RuleSpec } from "./rule.ts";
 import { fill, isTemplate, parseTemplate, type Template, templateFault } from "./template.ts";
+import { wrappingFault } from "./wrapping.ts";
 import { zoneFault } from "./zone.ts";
 
 export type { Capability } from "./capability.ts";
@@ -48,6 +49,8 @@ export const policyFields = {
       ),
       denied_parameters: field.json("Names of fields a request may not have, each with a list of values ([] for any)"),
       required_parameters: field.strings("Names of fields a request must have"),
+      min_wrapping_ttl: field.duration("The answer must be asked for wrapped, for this long or longer"),
+      max_wrapping_ttl: field.duration("The answer must be asked for wrapped, for this long at most"),
       when: field.json(
         "A condition in JSON Logic over facts of the request; what the rule allows is withheld unless it holds",
       ),
@@ -62,7 +65,7 @@ function ruleFault(spec: RuleSpec): string | null {
   const unknown = spec.capabilities.find((name) => !isCapability(name));
   if (unknown !== undefined)
     return `no capability is called ${JSON.stringify(unknown)}; there are ${capabilities.join(", ")}`;
-  return patternFault(spec.path) ?? templateFault(spec.path, false) ?? parametersFault(spec);
+  return patternFault(spec.path) ?? templateFault(spec.path, false) ?? parametersFault(spec) ?? wrappingFault(spec);
 }
 
 function parametersFault(spec: RuleSpec): string | null {

@@ -103,9 +103,12 @@ describe("says where and what", () => {
     ['path "a" = "b"', "1:10: expected `=` or `{`"],
     ['path "foo/+*" { capabilities = ["read"] }', '1:1: path "foo/+*": `+*` is not a wildcard'],
     ['path "{{a" { capabilities = ["read"] }', '1:1: path "{{a": `{{` and `}}` do not pair up'],
+    ['path "a" { capabilities = ["read"]\n mfa_methods = ["a"] }', '2:2: "mfa_methods" is not enforced by this vault'],
+    ['path "a" { capabilities = ["read"] min_wrapping_ttl = "0.5s" }', '"min_wrapping_ttl" needs whole seconds'],
+    ['path "a" { capabilities = ["read"] max_wrapping_ttl = "soon" }', '"max_wrapping_ttl" needs whole seconds'],
     [
-      'path "a" { capabilities = ["read"]\n min_wrapping_ttl = "1h" }',
-      '2:2: "min_wrapping_ttl" is not enforced by this vault',
+      'path "a" { capabilities = ["read"] min_wrapping_ttl = 2 max_wrapping_ttl = 1 }',
+      "max_wrapping_ttl cannot be less than min_wrapping_ttl",
     ],
     ['path "a" { expiration = "2030-01-01T00:00:00Z" }', '1:12: "expiration" is not enforced'],
     ['path "a" { capabilities = ["read"] capabilities = ["list"] }', '1:36: "capabilities" stands twice'],
@@ -195,6 +198,8 @@ const rule = fc
     allowed_parameters: parameters,
     denied_parameters: parameters,
     required_parameters: fc.option(fc.array(fc.string(), { maxLength: 3 }), { nil: undefined }),
+    min_wrapping_ttl: fc.option(fc.integer({ min: 0, max: 50 }), { nil: undefined }),
+    max_wrapping_ttl: fc.option(fc.integer({ min: 50, max: 90 }), { nil: undefined }),
   })
   .map((fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)))
   .filter(({ capabilities: own, when, expires }) =>

@@ -2,6 +2,7 @@
 // Must hold: what this vault would not enforce is refused, never dropped: a rule never means less than it says.
 // Several blocks with one path are several rules, which add up.
 
+import { parseDuration } from "../lib/duration.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Json } from "../sdk/view.ts";
 import { type Capability, capabilities, isCapability } from "./capability.ts";
@@ -10,6 +11,7 @@ import { patternFault } from "./pattern.ts";
 import type { RuleSpec } from "./rule.ts";
 import { type At, fail, type Item, parseSyntax, placeOf, SyntaxFault, type Tree } from "./syntax.ts";
 import { templateFault } from "./template.ts";
+import { wrappingFault } from "./wrapping.ts";
 import { zoneFault } from "./zone.ts";
 
 /** What `policy = "…"` stood for before there were capabilities. */
@@ -22,8 +24,6 @@ const legacy: ReadonlyMap<string, readonly Capability[]> = new Map([
 
 /** Known to Vault or OpenBao, enforced by neither half here. */
 const unsupported = new Set([
-  "min_wrapping_ttl",
-  "max_wrapping_ttl",
   "mfa_methods",
   "control_group",
   "expiration",
@@ -54,6 +54,15 @@ function toTexts(item: Item): string[] {
   const { value } = item;
   if (value.is !== "list") return fail(value.at, `"${item.key}" needs a list, such as ["read"]`);
   return value.items.map((entry) => toText(item, entry));
+}
+
+function toSeconds(item: Item): number {
+  const { value } = item;
+  const seconds = value.is === "scalar" ? parseDuration(value.value) : null;
+  // What is rounded to nothing would ask for nothing.
+  const lost = seconds === 0 && value.is === "scalar" && /[1-9]/.test(String(value.value));
+  if (seconds === null || lost) return fail(value.at, `"${item.key}" needs whole seconds, such as 90 or "1h30m"`);
+  return seconds;
 }
 
 function toCapabilities(item: Item): Capability[] {
@@ -156,6 +165,18 @@ const readers = new Map<string, (item: Item, rule: Draft) => void>([
     },
   ],
   [
+    "min_wrapping_ttl",
+    (item, rule) => {
+      rule.min_wrapping_ttl = toSeconds(item);
+    },
+  ],
+  [
+    "max_wrapping_ttl",
+    (item, rule) => {
+      rule.max_wrapping_ttl = toSeconds(item);
+    },
+  ],
+  [
     "when",
     (item, rule) => {
       rule.when = toCondition(item);
@@ -188,6 +209,8 @@ function toRule(path: string, item: Item, body: Tree): RuleSpec {
     seen.add(entry.key);
     read(entry, rule);
   }
+  const strange = wrappingFault(rule);
+  if (strange !== null) fail(item.at, strange);
   const [guard] = guardFaults(rule);
   if (guard !== undefined) fail(placeIn(body, guard.path), `${guard.path.join(".")}: ${guard.message}`);
   return Object.freeze(rule);

@@ -91,17 +91,18 @@ export class Acl {
   }
 
   /** `data` are the request's fields: a rule that restricts them refuses where they are left out. Without `facts` every
-   *  rule with a condition or an end is withheld. */
+   *  rule with a condition or an end is withheld. `wrapTtl` is for how many seconds the answer is to be wrapped. */
   check(
     path: string,
     operation: Operation,
     data?: Readonly<Record<string, unknown>>,
     facts: Facts | null = null,
+    wrapTtl = 0,
   ): Decision {
     if (this.root) return everything;
     if (operation === "help") return help;
     const rule = this.rule(path, operation);
-    return rule === null ? nothing : rule.decide(operation, data, facts);
+    return rule === null ? nothing : rule.decide(operation, data, facts, wrapTtl);
   }
 
   /** The rule that decides, null where there is none; for explaining what `check` says. */

@@ -44,6 +44,7 @@ export const policyTestFields = {
       paths: field.strings("Paths below /v1/", { required: true }),
       data: field.json("Fields of the request"),
       sudo: field.bool("The request is one that needs sudo as well"),
+      wrap_ttl: field.duration("For how long the answer is asked for wrapped; not at all where 0", { default: 0 }),
       time: field.string(clockField),
       facts: field.json(factsField),
       expect: field.string("Whether it is allowed", { required: true, enum: ["allow", "deny"] }),
@@ -162,7 +163,9 @@ function ask(asker: Asker, path: string, operation: Operation, decided: Set<Rule
   const { test, name, principal, known, time } = asker;
   const facts = new GivenFacts(principal, { path, operation, time }, known);
   const { acl } = principal;
-  const decision = acl.check(path, operation, (test.data ?? {}) as Readonly<Record<string, unknown>>, facts);
+  const data = (test.data ?? {}) as Readonly<Record<string, unknown>>;
+  const wrapTtl = test.wrap_ttl;
+  const decision = acl.check(path, operation, data, facts, wrapTtl);
   for (const rule of decidingSpecs(acl.rule(path, operation), decision)) decided.add(rule);
   const allowed = decision.allowed && (test.sudo !== true || decision.sudo) && !principal.disabled;
   if (allowed === (test.expect === "allow")) return null;
@@ -174,6 +177,7 @@ function ask(asker: Asker, path: string, operation: Operation, decided: Set<Rule
     decision,
     facts,
     sudo: test.sudo === true,
+    wrapTtl,
   });
   const is = allowed ? "allowed" : "denied";
   const reason = principal.disabled ? "the entity is disabled" : why;

@@ -14,9 +14,20 @@ function printValue(value: Json): string {
   return members.length === 0 ? "{}" : `{ ${members.join(", ")} }`;
 }
 
+/** In this order. */
+const printed = [
+  "allowed_parameters",
+  "denied_parameters",
+  "required_parameters",
+  "min_wrapping_ttl",
+  "max_wrapping_ttl",
+  "when",
+  "expires",
+] as const;
+
 function printRule(rule: RuleSpec): string {
   const lines = [`path ${quote(rule.path)} {`, `  capabilities = ${printValue(rule.capabilities)}`];
-  for (const name of ["allowed_parameters", "denied_parameters", "required_parameters", "when", "expires"] as const) {
+  for (const name of printed) {
     const value = rule[name];
     if (value !== undefined) lines.push(`  ${name} = ${printValue(value)}`);
   }

@@ -16,8 +16,9 @@ import {
   permits,
 } from "./parameters.ts";
 import { parsePattern, type Pattern } from "./pattern.ts";
+import { type WrappingLimits, wrappingLimits, type WrappingSpec, wrapsWithin } from "./wrapping.ts";
 
-export interface RuleSpec extends ParameterSpec, GuardSpec {
+export interface RuleSpec extends ParameterSpec, GuardSpec, WrappingSpec {
   readonly path: string;
   readonly capabilities: readonly Capability[];
 }
@@ -59,6 +60,8 @@ export class Rule {
   readonly mask: number;
   readonly parameters: Parameters | null;
   readonly sources: readonly Source[];
+  /** Null where an answer need not be wrapped. */
+  readonly wrapping: WrappingLimits | null;
   /** Of the sources that have one, in their order; none where the path is closed anyway. */
   readonly #guarded: readonly Guard[];
   #states: Map<string, Rule> | null = null;
@@ -70,6 +73,7 @@ export class Rule {
     this.mask = mask;
     this.parameters = mask === deny ? null : parameters;
     this.sources = sources;
+    this.wrapping = wrappingLimits(sources.map(({ spec }) => spec));
     this.#guarded = mask === deny || !sources.some(waits) ? unguarded : sources.flatMap(({ guard }) => guard ?? []);
   }
 
@@ -110,13 +114,19 @@ export class Rule {
     return state;
   }
 
-  /** Fields that a rule asks about and that are not given count as a refusal. */
-  decide(operation: Operation, data: Readonly<Record<string, unknown>> | undefined, facts: Facts | null): Decision {
-    return this.holding(facts).#decide(operation, data);
+  /** Fields that a rule asks about and that are not given count as a refusal. `wrapTtl` is in seconds, 0 for none. */
+  decide(
+    operation: Operation,
+    data: Readonly<Record<string, unknown>> | undefined,
+    facts: Facts | null,
+    wrapTtl: number,
+  ): Decision {
+    return this.holding(facts).#decide(operation, data, wrapTtl);
   }
 
-  #decide(operation: Operation, data: Readonly<Record<string, unknown>> | undefined): Decision {
+  #decide(operation: Operation, data: Readonly<Record<string, unknown>> | undefined, wrapTtl: number): Decision {
     if ((this.mask & needs[operation]) === 0) return this.#refuse();
+    if (this.wrapping !== null && !wrapsWithin(this.wrapping, wrapTtl)) return this.#refuse();
     if (this.parameters !== null && withFields.has(operation)) {
       if (data === undefined || !permits(this.parameters, data)) return this.#refuse();
     }

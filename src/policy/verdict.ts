@@ -5,6 +5,7 @@ import { deny, namesOf, needs } from "./capability.ts";
 import type { Facts } from "./facts.ts";
 import type { Acl } from "./match.ts";
 import type { Decision, Rule, RuleSpec, Source } from "./rule.ts";
+import { wrapsWithin } from "./wrapping.ts";
 
 export interface Verdict {
   readonly acl: Acl;
@@ -15,6 +16,8 @@ export interface Verdict {
   readonly decision: Decision;
   readonly facts: Facts;
   readonly sudo: boolean;
+  /** Seconds; 0 for none. */
+  readonly wrapTtl: number;
 }
 
 /** The rules as declared that a decision rests on. */
@@ -35,7 +38,7 @@ function withheld({ guard, spec }: Source, facts: Facts): string | null {
   return facts.asking.time === null ? "it expires, and the test gives no time" : `it has expired (${spec.expires})`;
 }
 
-function denial({ operation, decision, facts, sudo }: Verdict, rule: Rule): string {
+function denial({ operation, decision, facts, sudo, wrapTtl }: Verdict, rule: Rule): string {
   if (rule.mask === deny) return "it denies";
   const bits = needs[operation];
   const granting = rule.sources.filter(({ mask }) => (mask & bits) !== 0);
@@ -46,6 +49,8 @@ function denial({ operation, decision, facts, sudo }: Verdict, rule: Rule): stri
   const [first] = reasons;
   if (first !== undefined && first !== null && !reasons.includes(null)) return first;
   if (decision.allowed && sudo) return `it gives no sudo${read(facts)}`;
+  if (rule.wrapping !== null && !wrapsWithin(rule.wrapping, wrapTtl))
+    return "it asks for a wrapped answer, within its limits";
   return "it does not take these fields, or misses some";
 }
 

@@ -260,6 +260,21 @@ describe("a wrapped answer", () => {
     expect(text).toContain(hash(auth.client_token));
   });
 
+  it("is all that a policy lets a token ask for, where it says so", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/policies/acl/carry", {
+      policy: 'path "secret/data/*" { capabilities = ["read"] min_wrapping_ttl = 30 max_wrapping_ttl = 90 }',
+    });
+    const { auth } = await h.ask("update", "auth/token/create", { policies: ["carry"] });
+    const token = auth?.client_token ?? "";
+    expect(await refusal(h.ask("read", "secret/data/app", {}, token))).toMatch(/^denied/);
+    for (const wrapTtl of [0, 29, 91]) {
+      expect(await refusal(h.ask("read", "secret/data/app", {}, token, { wrapTtl }))).toMatch(/^denied/);
+    }
+    const info = await wrapped(h, "read", "secret/data/app", {}, 30, token);
+    expect((await unwrap(h, info.token)).raw).toContain("s3cret");
+  });
+
   it("leaves nothing behind where its audit entry is not kept", async () => {
     const h = await prepared();
     h.tape.fail = true;

@@ -14,6 +14,7 @@ interface Ask {
   readonly path: string;
   readonly operation: Operation;
   readonly data?: Readonly<Record<string, unknown>>;
+  readonly wrapTtl?: number;
   readonly allowed: boolean;
   readonly sudo?: boolean;
   readonly by: string | null;
@@ -46,7 +47,7 @@ function asks(given: Case): void {
     rules: parsePolicy(text).rules as readonly PlainRule[],
   }));
   for (const ask of given.ask ?? []) {
-    const decision = acl.check(ask.path, ask.operation, ask.data ?? {});
+    const decision = acl.check(ask.path, ask.operation, ask.data ?? {}, null, ask.wrapTtl);
     const what = `${ask.operation} ${ask.path}`;
     expect({ what, allowed: decision.allowed, by: decision.rule?.path ?? null }).toEqual({
       what,

@@ -168,8 +168,26 @@ const faults: readonly Fault[] = [
   {
     name: "a withheld rule falls back to a broader one",
     file: "match.ts",
-    from: "rule === null ? nothing : rule.decide(operation, data, facts)",
-    to: 'rule === null ? nothing : rule.conditional && !rule.decide(operation, data, facts).allowed ? (this.rule("a", operation) ?? rule).decide(operation, data, facts) : rule.decide(operation, data, facts)',
+    from: "rule === null ? nothing : rule.decide(operation, data, facts, wrapTtl)",
+    to: 'rule === null ? nothing : rule.conditional && !rule.decide(operation, data, facts, wrapTtl).allowed ? (this.rule("a", operation) ?? rule).decide(operation, data, facts, wrapTtl) : rule.decide(operation, data, facts, wrapTtl)',
+  },
+  {
+    name: "wrapping is never asked for",
+    file: "rule.ts",
+    from: "if (this.wrapping !== null && !wrapsWithin(this.wrapping, wrapTtl)) return this.#refuse();",
+    to: "",
+  },
+  {
+    name: "an answer in clear passes where no least time is asked",
+    file: "wrapping.ts",
+    from: "seconds > 0 && min <= seconds",
+    to: "min <= seconds",
+  },
+  {
+    name: "of several limits the greatest counts",
+    file: "wrapping.ts",
+    from: "Math.min(...mins)",
+    to: "Math.max(...mins)",
   },
   {
     name: "capabilities show what holds for another operation",

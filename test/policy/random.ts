@@ -161,6 +161,8 @@ function rule(random: Random, pool: readonly string[]): PlainRule {
     ...(chance(random, 0.6) && { allowed_parameters: lists(random) }),
     ...(chance(random, 0.6) && { denied_parameters: lists(random) }),
     ...(chance(random, 0.4) && { required_parameters: some(random, 2, () => one(random, names)) }),
+    ...(chance(random, 0.2) && { min_wrapping_ttl: one(random, [0, 5, 10]) }),
+    ...(chance(random, 0.2) && { max_wrapping_ttl: one(random, [10, 20, 30]) }),
   };
 }
 
@@ -210,7 +212,7 @@ function question(random: Random, policies: readonly PlainPolicy[], facts: Fille
   const data = Object.fromEntries(
     some(random, 2, () => [one(random, ["one", "two", "Three", "four"]), one(random, [...contents, "xx", "zzz"])]),
   );
-  return { path, operation, data };
+  return { path, operation, data, ...(chance(random, 0.3) && { wrapTtl: one(random, [0, 5, 10, 15, 25, 40]) }) };
 }
 
 export interface Outcome {
@@ -285,7 +287,7 @@ function differenceOf(
   const factsOf = (operation: Operation): Facts.Facts =>
     new engine.facts.Facts({ ...placed?.asking, path: asking.path, operation } as Facts.Asking);
   const known = placed === null ? null : factsOf(asking.operation);
-  const decided = acl.check(asking.path, asking.operation, asking.data, known);
+  const decided = acl.check(asking.path, asking.operation, asking.data, known, asking.wrapTtl);
   const same =
     decided.allowed === wanted.allowed &&
     decided.sudo === wanted.sudo &&

@@ -10,6 +10,8 @@ export interface PlainRule {
   readonly allowed_parameters?: Readonly<Record<string, readonly unknown[]>>;
   readonly denied_parameters?: Readonly<Record<string, readonly unknown[]>>;
   readonly required_parameters?: readonly string[];
+  readonly min_wrapping_ttl?: number;
+  readonly max_wrapping_ttl?: number;
   /** Of `==`, `in`, `cidr`, `!`, `and`, `or` and `var` only. */
   readonly when?: unknown;
   readonly expires?: string;
@@ -37,6 +39,7 @@ export interface Question {
   readonly path: string;
   readonly operation: Operation;
   readonly data: Readonly<Record<string, unknown>>;
+  readonly wrapTtl?: number;
 }
 
 export interface Answer {
@@ -205,6 +208,16 @@ function fieldsPass(rules: readonly Owned[], held: readonly Owned[], data: Quest
   return true;
 }
 
+/** Of several limits the least one counts. */
+function wrapPasses(rules: readonly Owned[], seconds: number): boolean {
+  const least = (name: "min_wrapping_ttl" | "max_wrapping_ttl"): number | undefined =>
+    rules.flatMap((rule) => rule[name] || []).sort((a, b) => a - b)[0];
+  const [min, max] = [least("min_wrapping_ttl"), least("max_wrapping_ttl")];
+  if (min === undefined && max === undefined) return true;
+  if (seconds === 0 || (min !== undefined && max !== undefined && max < min)) return false;
+  return !(min !== undefined && seconds < min) && !(max !== undefined && seconds > max);
+}
+
 /** Every rule that applies to the one who asks, with its path as matched. */
 function applying(policies: readonly PlainPolicy[], facts: Facts): Owned[] {
   return policies.flatMap((policy) =>
@@ -234,7 +247,7 @@ export function answer(policies: readonly PlainPolicy[], facts: Facts, question:
   const sudo = held.some((rule) => rule.capabilities.includes("sudo"));
   const granting = held.filter((rule) => rule.capabilities.includes(operation));
   const fields = ["create", "read", "update", "patch"].includes(operation) ? fieldsPass(here, held, data) : true;
-  const allowed = granting.length > 0 && fields;
+  const allowed = granting.length > 0 && fields && wrapPasses(here, question.wrapTtl ?? 0);
   return { allowed, sudo, rule: { path: deciding, policies: named(allowed ? granting : here) } };
 }
 
