@@ -9,6 +9,7 @@ import type { Principal } from "./exchange.ts";
 import { endChores } from "./identity/ends.ts";
 import type { GoneMount } from "./mounts.ts";
 import { noLease } from "./leases/issue.ts";
+import { noAttempt } from "./lockouts.ts";
 import { endMove } from "./remount.ts";
 import { dropAll } from "./subtree.ts";
 import type { TaskHandler } from "./tasks.ts";
@@ -67,7 +68,7 @@ async function readSecret(core: Core, from: { readonly path: string; readonly ke
     params: match.params,
   };
   const nothing = { get: () => null, list: () => [] };
-  const bare = { data: {}, caller: null, resource: () => nothing, warn: () => {}, lease: noLease };
+  const bare = { data: {}, caller: null, resource: () => nothing, warn: () => {}, lease: noLease, attempt: noAttempt };
   const asked = { ...call, ...bare } as unknown as CoreCall;
   const outcome = await entry.run(asked).then(
     (response) => ({ response: response ?? {} }),

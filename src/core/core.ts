@@ -12,6 +12,7 @@ import type { Broker } from "./broker.ts";
 import { chores } from "./chores.ts";
 import type { Generation } from "./generation.ts";
 import { Logins } from "./identity/logins.ts";
+import { Lockouts } from "./lockouts.ts";
 import { Integrity } from "./integrity.ts";
 import { Keys } from "./keys.ts";
 import { Leases } from "./leases.ts";
@@ -61,6 +62,7 @@ export class Core {
   readonly sessions: Sessions;
   readonly leases: Leases;
   readonly logins: Logins;
+  readonly lockouts: Lockouts;
   readonly mounts: Mounts;
   readonly tasks: Tasks;
   readonly #time: Time;
@@ -107,6 +109,7 @@ export class Core {
       idOf: (token) => this.tokens.idOf(token),
     });
     this.logins = new Logins(this.root.sub("identity/"), identityKey, () => this.sessions.clear());
+    this.lockouts = new Lockouts(clock, log);
     this.sessions = new Sessions({
       tokens: this.tokens,
       batch: this.batch,

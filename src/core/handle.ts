@@ -18,6 +18,7 @@ import type { Exchange } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
 import { helpMatch } from "./help.ts";
 import { Issue, noLease } from "./leases/issue.ts";
+import { noAttempt, rulesOf } from "./lockouts.ts";
 import { login } from "./login.ts";
 import type { Mounted } from "./mounts.ts";
 import { reader } from "./reader.ts";
@@ -319,5 +320,9 @@ function callOf(
     resource: <T>(name: string) => reader<T>(generation, mounted, name),
     warn,
     lease: issue === null ? noLease : (terms, undo, create) => issue.make(terms, undo, create),
+    attempt:
+      mounted.plugin?.guessed === undefined || !match.route.unauthenticated
+        ? noAttempt
+        : (name, check) => core.lockouts.attempt({ accessor: mounted.accessor, name }, rulesOf(mounted), check),
   };
 }

@@ -61,6 +61,15 @@ export const mountFields = {
   ),
 } as const;
 
+const lockoutFields = {
+  lockout_threshold: field.int("Failed logins in a row that lock a name; 5 where 0", { default: 0, minimum: 0 }),
+  lockout_duration: field.duration("How long a name is locked; 15 minutes where 0", { default: 0 }),
+  lockout_counter_reset_duration: field.duration("When failures before are forgotten; 15 minutes where 0", {
+    default: 0,
+  }),
+  lockout_disable: field.bool("Locks nobody", { default: false }),
+} as const;
+
 /** Whose tokens a login gets: as its mapping says where it begins with "default-". */
 export const mountTokenTypes = ["default-service", "default-batch", "service", "batch"] as const;
 
@@ -74,15 +83,19 @@ export const authFields = {
         enum: mountTokenTypes,
         default: "default-service",
       }),
+      user_lockout_config: field.object("When failed logins lock a name, where logins have passwords", lockoutFields),
     },
-    { default: { ...untuned, token_type: "default-service" } },
+    { default: { ...untuned, token_type: "default-service", user_lockout_config: undefined } },
   ),
 } as const;
 
 /** Of either class: secret engines have no token type, and auth methods older than it have none either. */
 export type MountSpec = Omit<Values<typeof mountFields>, "config"> & {
   readonly config: Omit<Values<typeof tuning>, keyof typeof tuningLists> &
-    Partial<Values<typeof tuningLists>> & { readonly token_type?: string };
+    Partial<Values<typeof tuningLists>> & {
+      readonly token_type?: string;
+      readonly user_lockout_config?: Values<typeof lockoutFields>;
+    };
 };
 
 /** Without slashes at its ends. */
@@ -191,6 +204,10 @@ function pluginFaults(mountClass: MountPlugin["class"], plugins: readonly MountP
     if (plugin === undefined) {
       const types = known.map((each) => each.type).join(", ");
       return [{ path: ["type"], message: `there is no ${mountClass} plugin of this type; there are: ${types}` }];
+    }
+    if (spec.config.user_lockout_config !== undefined && plugin.guessed === undefined) {
+      const message = `tuning of user lockout configuration for auth type "${plugin.type}" not allowed: nothing is guessed there`;
+      return [{ path: ["config", "user_lockout_config"], message }];
     }
     return Object.entries(spec.options).flatMap(([name, value]): readonly Fault[] => {
       const option = plugin.options[name];

@@ -191,9 +191,12 @@ function routesOf(resource: Resource): Route[] {
         summary: `List ${resource.name}`,
         fields: { after: field.string("Names after this one"), limit: field.int("At most so many") },
         run: async (call) => {
-          const keys = [...call.generation.table.shelf(resource.kind, call.mounted.mount).keys()].sort();
+          const { after = "", limit = 0 } = call.data;
+          const keys = [...call.generation.table.shelf(resource.kind, call.mounted.mount).keys()]
+            .filter((key) => after === "" || key > after)
+            .sort();
           if (keys.length === 0) throw new VaultError("not_found", []);
-          return { data: { keys } };
+          return { data: { keys: limit > 0 ? keys.slice(0, limit) : keys } };
         },
       }),
     },

@@ -96,6 +96,10 @@ export interface Call<F extends Fields = Fields> {
   /** Makes something that ends with a lease. `undo` is kept before `create` runs; from then on it is ended, sooner or later,
    *  whatever happens. Once a call, by handlers that mutate; the answer carries the lease. Gives what `create` gave. */
   lease<T>(terms: LeaseTerms, undo: Undo, create: (granted: Granted) => Promise<T>): Promise<T>;
+  /** Checks what may be guessed at, such as a password, on a route without a token; `check` gives null where it is wrong. After
+   *  some that were wrong in a row (the mount's tuning says how many) `name`, in its one spelling, is locked for a while, and
+   *  no check of it runs: VaultError `denied`. Many at once wait for each other where that could be exceeded. */
+  attempt<T>(name: string, check: () => Promise<T | null>): Promise<T | null>;
 }
 
 export interface Handler<F extends Fields = Fields> {
@@ -191,6 +195,8 @@ export interface MountPlugin {
     Record<string, { readonly description: string; readonly enum?: readonly string[]; readonly default?: string }>
   >;
   readonly resources: readonly Resource[];
+  /** Logs in with what may be guessed at, through `attempt`: the resource whose names it locks. */
+  readonly guessed?: string;
   mount(context: MountContext): Mount;
   /** Other options on a mount that may hold data: why they are refused, or what to tell whoever sets them. */
   change?(

@@ -145,6 +145,7 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
     caller: null,
     resource,
     lease: lease(request.path),
+    attempt: (_name, check) => check(),
     warn: (text) => void warnings.push(text),
   });
 

@@ -15,7 +15,6 @@ import {
 } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
 import { tokenFaults, tokenFields } from "../../sdk/token.ts";
-import { Lockout } from "./lockout.ts";
 import { normalizeName } from "./name.ts";
 
 interface Password {
@@ -72,6 +71,7 @@ const usersOf = (passwords: Passwords): Resource => ({
     bound_cidrs: "token_bound_cidrs",
   },
   normalize: normalizeName,
+  parts: { policies: "token_policies" },
   check: tokenFaults,
   show: (spec) => {
     const shown = Object.keys(tokenFields).map((name) => [name, spec[name]]);
@@ -96,21 +96,17 @@ const nameOf = (call: Pick<Call, "params">): string => checkName(normalizeName(c
 async function login(
   passwords: Passwords,
   context: MountContext,
-  lockout: Lockout,
   call: Call<{ password: typeof passwordField }>,
 ): Promise<Response> {
   const name = nameOf(call);
   const password = checkPassword(call.data.password);
-  if (lockout.locked(name)) throw new VaultError("denied", "permission denied");
-  // Both are read whatever the first one says: an unknown user takes the same steps.
-  const stored = await context.view.getJson<Password>(passwordKey(name));
-  const known = call.resource("users").get(name) !== null;
-  const right = await passwords.verify(known ? (stored?.value.hash ?? null) : null, password).catch(busy);
-  if (!right) {
-    lockout.fail(name);
-    throw new VaultError("invalid", "invalid username or password");
-  }
-  lockout.succeed(name);
+  const right = await call.attempt(name, async () => {
+    // Both are read whatever the first one says: an unknown user takes the same steps.
+    const stored = await context.view.getJson<Password>(passwordKey(name));
+    const known = call.resource("users").get(name) !== null;
+    return (await passwords.verify(known ? (stored?.value.hash ?? null) : null, password).catch(busy)) || null;
+  });
+  if (right === null) throw new VaultError("invalid", "invalid username or password");
   const metadata = { username: name };
   return {
     grant: { alias: { name, metadata }, displayName: name, mapping: { resource: "users", name }, metadata },
@@ -124,8 +120,8 @@ export const createUserpass = (passwords: Passwords): MountPlugin => ({
   description: "Logins with a name and a password",
   options: {},
   resources: [usersOf(passwords)],
+  guessed: "users",
   mount: (context) => {
-    const lockout = new Lockout(context.clock);
     return {
       routes: [
         {
@@ -152,7 +148,7 @@ export const createUserpass = (passwords: Passwords): MountPlugin => ({
             update: handler({
               summary: "Log in with a password",
               fields: { password: passwordField },
-              run: (call) => login(passwords, context, lockout, call),
+              run: (call) => login(passwords, context, call),
             }),
           },
         },

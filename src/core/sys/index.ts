@@ -9,6 +9,7 @@ import { auditRoutes } from "./audit.ts";
 import { capabilityRoutes } from "./capabilities.ts";
 import { internalRoutes } from "./internal.ts";
 import { leaseRoutes } from "./leases.ts";
+import { lockedUserRoutes } from "./lockedUsers.ts";
 import { mountRoutes } from "./mounts.ts";
 import { policyRoutes } from "./policies.ts";
 import { pluginRoutes } from "./plugins.ts";
@@ -42,6 +43,7 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...specRoutes,
         ...auditRoutes,
         ...leaseRoutes,
+        ...lockedUserRoutes,
         ...storageRoutes,
         ...wrappingRoutes,
         ...keyringRoutes,

@@ -1,0 +1,170 @@
+import { describe, expect, test } from "vitest";
+import { plugin as approle } from "../../src/auth/approle/index.ts";
+import { createUserpass } from "../../src/auth/userpass/index.ts";
+import { coreKinds } from "../../src/core/kinds.ts";
+import { Passwords } from "../../src/lib/password.ts";
+import type { Response } from "../../src/sdk/request.ts";
+import { type Harness, harness, mountOf, refusal, setOf, userOf } from "./harness.ts";
+
+const untuned = mountOf("AuthMethod", "x", "userpass").spec["config"] as object;
+
+async function vault(): Promise<Harness> {
+  const h = await harness();
+  for (const path of ["userpass", "staff"]) {
+    await h.ask("update", `sys/auth/${path}`, { type: "userpass" });
+    await h.ask("update", `auth/${path}/users/alice`, { password: "s3cret" });
+  }
+  return h;
+}
+
+const login = (h: Harness, name: string, password: string, path = "userpass"): Promise<Response> =>
+  h.ask("update", `auth/${path}/login/${name}`, { password }, null);
+const wrong = "invalid: invalid username or password";
+const locked = "denied: permission denied";
+
+async function lock(h: Harness, name: string, path?: string): Promise<void> {
+  for (let time = 0; time < 5; time++) expect(await refusal(login(h, name, "guess", path))).toBe(wrong);
+  expect(await refusal(login(h, name, "guess", path))).toBe(locked);
+}
+
+const accessorOf = (h: Harness, path: string): string =>
+  h.vault.core?.generation.mounts.at(`auth/${path}`)?.accessor ?? "";
+const lockedUsers = async (h: Harness, data = {}): Promise<unknown> =>
+  (await h.ask("read", "sys/locked-users", data)).data;
+
+describe("a locked name", () => {
+  test.each(["alice", "nobody"])("%s, known or not, is refused alike, with the right password too", async (name) => {
+    const h = await vault();
+    await lock(h, name);
+    expect(await refusal(login(h, name, "s3cret"))).toBe(locked);
+    h.clock.advance(15 * 60_000);
+    if (name === "alice") expect((await login(h, name, "s3cret")).auth).toBeDefined();
+    else expect(await refusal(login(h, name, "s3cret"))).toBe(wrong);
+  });
+
+  test("is locked in every spelling, at this mount alone", async () => {
+    const h = await vault();
+    for (const name of ["alice", "ALICE", " alice", "al\u200bice", "\uff21lice"]) {
+      expect(await refusal(login(h, name, "guess"))).toBe(wrong);
+    }
+    for (const name of ["alice", "Alice ", "ALICE"]) expect(await refusal(login(h, name, "s3cret"))).toBe(locked);
+    expect((await login(h, "alice", "s3cret", "staff")).auth).toBeDefined();
+  });
+
+  test("stays locked when its mount is changed or moves, and when its password or itself is changed", async () => {
+    const h = await vault();
+    await lock(h, "alice");
+    await h.ask("update", "sys/auth/userpass/tune", { description: "people" });
+    await h.ask("update", "auth/userpass/users/alice", { token_ttl: 60 });
+    await h.ask("update", "auth/userpass/users/alice/password", { password: "s3cret" });
+    expect(await refusal(login(h, "alice", "s3cret"))).toBe(locked);
+    await h.ask("delete", "auth/userpass/users/alice");
+    await h.ask("update", "auth/userpass/users/alice", { password: "s3cret" });
+    expect(await refusal(login(h, "alice", "s3cret"))).toBe(locked);
+  });
+
+  test("is locked after five tries that come at once", async () => {
+    const h = await vault();
+    const results = await Promise.all(Array.from({ length: 40 }, () => refusal(login(h, "alice", "guess"))));
+    expect(results.filter((result) => result === wrong)).toHaveLength(5);
+    expect(results.filter((result) => result === locked)).toHaveLength(35);
+  });
+
+  test("is shown, and let out by whoever may, in any spelling", async () => {
+    const h = await vault();
+    expect(await lockedUsers(h)).toEqual({
+      by_namespace: [{ namespace_id: "root", namespace_path: "", counts: 0, mount_accessors: [] }],
+      total: 0,
+    });
+    await lock(h, "alice");
+    await lock(h, "bob");
+    await lock(h, "alice", "staff");
+    const [people, staff] = [accessorOf(h, "userpass"), accessorOf(h, "staff")];
+    expect(await lockedUsers(h)).toEqual({
+      by_namespace: [
+        {
+          namespace_id: "root",
+          namespace_path: "",
+          counts: 3,
+          mount_accessors: [
+            { mount_accessor: people, counts: 2, alias_identifiers: ["alice", "bob"] },
+            { mount_accessor: staff, counts: 1, alias_identifiers: ["alice"] },
+          ],
+        },
+      ],
+      total: 3,
+    });
+    expect(await lockedUsers(h, { mount_accessor: staff })).toMatchObject({ total: 1 });
+    expect(await h.ask("update", `sys/locked-users/${people}/unlock/Alice`)).toEqual({ mountType: "system" });
+    expect((await login(h, "alice", "s3cret")).auth).toBeDefined();
+    expect(await refusal(login(h, "alice", "s3cret", "staff"))).toBe(locked);
+    for (const path of [`${people}/unlock/nobody`, "unknown/unlock/alice"]) {
+      expect((await h.ask("update", `sys/locked-users/${path}`)).data).toBeUndefined();
+    }
+    h.clock.advance(15 * 60_000);
+    expect(await lockedUsers(h)).toMatchObject({ total: 0 });
+    const { auth } = await h.ask("update", "auth/token/create", { policies: ["default"] });
+    const token = auth?.client_token ?? "";
+    expect(await refusal(h.ask("read", "sys/locked-users", {}, token))).toMatch(/^denied/);
+    expect(await refusal(h.ask("update", `sys/locked-users/${people}/unlock/alice`, {}, token))).toMatch(/^denied/);
+  });
+
+  test("takes the same time whether it is known or not", async () => {
+    const h = await vault();
+    const names = ["alice", "nobody"] as const;
+    for (const name of names) await lock(h, name);
+    const times: Record<string, number[]> = { alice: [], nobody: [] };
+    for (let turn = 0; turn < 300; turn++) {
+      for (const name of names) {
+        const before = performance.now();
+        await refusal(login(h, name, "guess"));
+        times[name]?.push(performance.now() - before);
+      }
+    }
+    const median = (name: string): number => times[name]?.sort((one, other) => one - other)[150] ?? 0;
+    expect(median("alice")).toBeLessThan(median("nobody") * 3);
+    expect(median("nobody")).toBeLessThan(median("alice") * 3);
+  });
+
+  test("says so in the security log, once", async () => {
+    const h = await vault();
+    await lock(h, "alice");
+    const lines = h.log.filter((line) => line.includes("locked after failed logins"));
+    expect(lines).toHaveLength(1);
+    expect(lines[0]).toContain('"security":true');
+    expect(h.log.join("\n")).not.toContain("guess");
+  });
+});
+
+describe("rules of a mount", () => {
+  test("are refused where nothing is guessed", () => {
+    const kind = coreKinds([createUserpass(new Passwords()), approle]).find((one) => one.name === "AuthMethod");
+    const config = { ...untuned, user_lockout_config: { lockout_threshold: 2 } };
+    const faults = (type: string) => kind?.check?.(mountOf("AuthMethod", type, type, { config }));
+    expect(faults("userpass")).toEqual([]);
+    expect(faults("approle")).toMatchObject([{ path: ["config", "user_lockout_config"] }]);
+  });
+
+  test("come from Git", async () => {
+    const h = await harness();
+    const config = {
+      ...untuned,
+      user_lockout_config: {
+        lockout_threshold: 2,
+        lockout_duration: 60,
+        lockout_counter_reset_duration: 30,
+        lockout_disable: false,
+      },
+    };
+    const mount = mountOf("AuthMethod", "userpass", "userpass", { config });
+    await h.target.apply(setOf("a", mount, userOf("alice", [])), []);
+    await h.ask("update", "auth/userpass/users/alice/password", { password: "s3cret" });
+    for (let time = 0; time < 2; time++) expect(await refusal(login(h, "alice", "guess"))).toBe(wrong);
+    expect(await refusal(login(h, "alice", "s3cret"))).toBe(locked);
+    h.clock.advance(60_000);
+    expect(await refusal(login(h, "alice", "guess"))).toBe(wrong);
+    h.clock.advance(30_000);
+    expect(await refusal(login(h, "alice", "guess"))).toBe(wrong);
+    expect((await login(h, "alice", "s3cret")).auth).toBeDefined();
+  });
+});
