@@ -14,7 +14,7 @@ import type { Request } from "../sdk/request.ts";
 import { type Answer, answerOf, errorAnswer, send } from "./answer.ts";
 import { Aborted, readBody } from "./body.ts";
 import { presentable } from "./errors.ts";
-import { allow, asksHelp, newId, toRequest } from "./http.ts";
+import { allow, asksHelp, checkNamespace, newId, toRequest } from "./http.ts";
 import { lifecycle } from "./lifecycle.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { methodOf } from "./list.ts";
@@ -182,7 +182,10 @@ async function respond(bindings: Bindings, serve: Serve, log: Logger, limits: Li
     if (target === undefined) throw new TypeError("a request came to its route without a target");
     if (target.redirect !== null) answer = { status: 307, body: null, headers: ["Location", target.redirect] };
     else if (methodOf(incoming) === "OPTIONS") answer = { status: 204, body: null, headers: ["Allow", allow] };
-    else answer = await serve(bindings, target, id);
+    else {
+      checkNamespace(incoming);
+      answer = await serve(bindings, target, id);
+    }
   } catch (error) {
     if (error instanceof Aborted) return; // the connection is gone, or list.ts is telling the client why it ends
     answer = errorAnswer(id, presentable(error, id, log));

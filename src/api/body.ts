@@ -8,6 +8,7 @@ import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { hasBackslashName } from "../lib/json.ts";
 import { VaultError } from "../sdk/errors.ts";
+import { checkExtent, type Extent, tooLong, tooMany } from "./extent.ts";
 import { parseFields } from "./target.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
@@ -103,24 +104,43 @@ export function mediaType(incoming: IncomingMessage): string {
 
 /** The fields of a body, whatever its content type says: clients send JSON as forms and as nothing at all. Own
  *  properties only, null prototype. Throws VaultError `invalid` or `media_type`. */
-export function parseBody(incoming: IncomingMessage, body: Buffer, maxDepth: number): Fields {
+export function parseBody(incoming: IncomingMessage, body: Buffer, limits: Extent): Fields {
   const encoding = incoming.headers["content-encoding"];
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
     throw new VaultError("media_type", "the body must be sent without a content encoding");
   }
   if (!isUtf8(body)) throw new VaultError("invalid", "error parsing JSON: the body is not UTF-8");
-  const text = body.toString("utf8");
-  if (mediaType(incoming) === "application/x-www-form-urlencoded" && !/^\s*[[{]/.test(text)) {
-    return parseFields(text.trim(), "form");
+  if (mediaType(incoming) === "application/x-www-form-urlencoded" && !looksLikeJson(body)) {
+    return parseForm(body.toString("utf8").trim(), limits);
   }
+  checkExtent(body, limits);
+  const text = body.toString("utf8");
   if (text.trim() === "") return Object.create(null) as Fields;
   const value = parseJson(text);
   if (value === null) return Object.create(null) as Fields;
   if (typeof value !== "object" || Array.isArray(value)) {
     throw new VaultError("invalid", "error parsing JSON: the body must be an object");
   }
-  inspect(value, maxDepth);
+  inspect(value);
   return Object.assign(Object.create(null) as object, value) as Fields;
+}
+
+function looksLikeJson(body: Buffer): boolean {
+  let at = 0;
+  while (at < body.length && (body[at] ?? 0) <= 0x20) at += 1;
+  return body[at] === 0x7b || body[at] === 0x5b;
+}
+
+function parseForm(text: string, limits: Extent): Fields {
+  let [fields, start] = [1, 0];
+  for (let end = text.indexOf("&"); end >= 0; end = text.indexOf("&", start)) {
+    if (end - start > limits.stringBytes) throw tooLong(limits.stringBytes);
+    fields += 1;
+    start = end + 1;
+  }
+  if (text.length - start > limits.stringBytes) throw tooLong(limits.stringBytes);
+  if (fields > limits.members) throw tooMany(limits.members);
+  return parseFields(text, "form");
 }
 
 // A number can only lose digits if it has many, or overflow if it has a long exponent.
@@ -142,7 +162,9 @@ function digitsOf(number: string): string {
   const [mantissa = "", exponent = "0"] = number.toLowerCase().replace("-", "").split("e");
   const [whole = "", fraction = ""] = mantissa.split(".");
   const digits = (whole + fraction).replace(/^0+/, "");
-  const kept = digits.replace(/0+$/, "");
+  let end = digits.length;
+  while (digits[end - 1] === "0") end -= 1; // a pattern would try at each zero of a long row
+  const kept = digits.slice(0, end);
   return kept === "" ? "0" : `${kept}e${Number(exponent) - fraction.length + digits.length - kept.length}`;
 }
 
@@ -161,10 +183,9 @@ function exact(key: string, value: unknown, context?: { readonly source?: string
 }
 
 /** `__proto__` is an own property to JSON.parse, and the prototype to whoever assigns it later: it stops here. */
-function inspect(value: object, left: number): void {
-  if (left === 0) throw new VaultError("invalid", "error parsing JSON: the body is nested too deeply");
+function inspect(value: object): void {
   if (Object.hasOwn(value, "__proto__")) throw new VaultError("invalid", "a field cannot be called __proto__");
   for (const member of Array.isArray(value) ? (value as unknown[]) : Object.values(value)) {
-    if (typeof member === "object" && member !== null) inspect(member, left - 1);
+    if (typeof member === "object" && member !== null) inspect(member);
   }
 }

@@ -50,7 +50,9 @@ function tokenOf(incoming: IncomingMessage): string | null {
   return given.values().next().value ?? null;
 }
 
-function checkNamespace(header: string | string[] | undefined): void {
+/** Throws VaultError `not_found` where the request names one. */
+export function checkNamespace({ headers }: IncomingMessage): void {
+  const header = headers["x-vault-namespace"];
   if (header === undefined) return;
   const name = String(header).replace(/^\/+|\/+$/g, "");
   if (name === "" || name === "root") return;
@@ -102,7 +104,7 @@ async function fieldsOf(
   if (care === "share") return { operation, ...(await readShare(incoming)) };
   const body = hasBody(incoming) ? await readBody(incoming, limits.bodyBytes) : null;
   if (operation === "update" || operation === "patch") {
-    return { operation, data: body === null ? noFields : parseBody(incoming, body, limits.depth) };
+    return { operation, data: body === null ? noFields : parseBody(incoming, body, limits) };
   }
   if (query === "") return { operation, data: noFields };
   const data = parseFields(query, "query");
@@ -127,7 +129,6 @@ export async function toRequest(
   const { headers } = incoming;
   const named = operations.get(methodOf(incoming));
   if (named === undefined) throw new VaultError("unsupported", "unsupported method");
-  checkNamespace(headers["x-vault-namespace"]);
   const token = tokenOf(incoming);
   const wrapTtl = wrapTtlOf(headers["x-vault-wrap-ttl"]);
   const { operation, data, share } = await fieldsOf(incoming, named, target, limits);

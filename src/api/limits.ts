@@ -5,8 +5,13 @@ export interface Limits {
   readonly bodyBytes: number;
   /** Levels of objects and lists in a JSON body. */
   readonly depth: number;
+  /** Names and list items in a JSON body together, or fields of a form. */
+  readonly members: number;
+  /** Bytes of one string in a JSON body, as written there, or of one field of a form. */
+  readonly stringBytes: number;
   /** Bytes of request line and headers together. */
   readonly headerBytes: number;
+  readonly headers: number;
   /** Milliseconds until the headers are there, and until the whole request is. */
   readonly headersTimeout: number;
   readonly requestTimeout: number;
@@ -22,7 +27,10 @@ export interface Limits {
 export const defaultLimits: Limits = {
   bodyBytes: 32 * 1024 * 1024,
   depth: 64,
+  members: 100_000,
+  stringBytes: 1024 * 1024,
   headerBytes: 16 * 1024,
+  headers: 200,
   headersTimeout: 10_000,
   requestTimeout: 90_000,
   keepAliveTimeout: 75_000,

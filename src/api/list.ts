@@ -50,7 +50,7 @@ function find(bytes: Buffer, at: number): Found {
   return "none";
 }
 
-type Status = 400 | 408 | 413 | 431;
+type Status = 400 | 405 | 408 | 413 | 431;
 const statuses: Readonly<Record<string, Status>> = {
   HPE_HEADER_OVERFLOW: 431,
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
@@ -58,6 +58,7 @@ const statuses: Readonly<Record<string, Status>> = {
 };
 const texts: Readonly<Record<Status, string>> = {
   400: "the request is not valid HTTP",
+  405: "unsupported method",
   408: "the request did not arrive in time",
   413: "the request's chunk extensions are too large",
   431: "the request line and headers are too large",
@@ -130,6 +131,13 @@ export function recoverMethods(server: Server, limits: Limits): Recovery {
     };
     if (pending === undefined || pending.destroyed) go();
     else pending.once("close", go);
+  });
+  // Without a listener Node closes the connection without a word. Its parser has let go of the socket already.
+  server.on("connect", (_incoming: Message, socket: Socket) => {
+    const pending = last.get(socket);
+    socket.once("error", () => socket.destroy());
+    if (pending !== undefined && !pending.destroyed) socket.destroy();
+    else new Handover(context, socket, Buffer.alloc(0), 0).refuse(405, false);
   });
   return {
     began: (incoming, outgoing) => void last.set(incoming.socket, outgoing),

@@ -67,11 +67,14 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const server: Server =
     tls === null ? createServer(http) : createTlsServer({ ...http, ...tls, handshakeTimeout: limits.headersTimeout });
   server.maxConnections = limits.connections;
+  server.maxHeadersCount = 0; // Node would leave out those beyond a number; here they are refused
   const recovery = recoverMethods(server, limits);
   const begin = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     recovery.began(incoming, outgoing);
     if (!host.test(incoming.headers.host ?? ""))
       refuse(incoming, outgoing, 400, "the request has no valid Host header");
+    else if (incoming.rawHeaders.length > 2 * limits.headers)
+      refuse(incoming, outgoing, 431, `the request has more than ${limits.headers} headers`);
     else if (purpose === "webhook" && !isWebhook(incoming))
       refuse(incoming, outgoing, 404, "this address takes webhook deliveries only");
     else app(incoming, outgoing);

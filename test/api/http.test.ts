@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { VaultError, type ErrorCode } from "../../src/sdk/errors.ts";
 import type { Response } from "../../src/sdk/request.ts";
 import { errorsOf, exchange, requestText, start, Wire } from "./fixture.ts";
@@ -105,6 +105,23 @@ describe("a request", () => {
       expect((await exchange(port, "GET /v1/a", [`X-Vault-Namespace: ${name}`])).status).toBe(404);
     }
     expect(seen).toHaveLength(4);
+    for (const path of ["sys/health", "sys/seal-status", "sys/init"]) {
+      const named = await exchange(port, `GET /v1/${path}`, ["X-Vault-Namespace: team"]);
+      expect([named.status, errorsOf(named)], path).toEqual([404, [expect.stringContaining("no namespaces")]]);
+      expect((await exchange(port, `GET /v1/${path}`, ["X-Vault-Namespace: root"])).status).toBe(200);
+    }
+  });
+
+  it("may carry what clients send by habit", async () => {
+    const { port, seen } = await start();
+    for (const header of [
+      "X-Vault-Request: true",
+      "X-Vault-Request: false",
+      "X-Vault-MFA: a:b",
+      "X-Vault-Inconsistent: x",
+    ])
+      expect((await exchange(port, "GET /v1/a", [header])).status, header).toBe(200);
+    expect(seen).toHaveLength(4);
   });
 
   it("has the TTL of its wrapping in seconds", async () => {
@@ -141,8 +158,13 @@ describe("a request", () => {
     expect([options.status, options.body]).toEqual([204, ""]);
     expect(options.headers["allow"]).toContain("PATCH");
     const wire = new Wire(port);
-    await wire.send(requestText("CONNECT writ:80"));
+    await wire.send(requestText("CONNECT writ:80", [], requestText("GET /v1/smuggled")));
+    const connect = await wire.answer();
+    expect([connect?.status, errorsOf(connect)]).toEqual([405, ["unsupported method"]]);
     expect(await wire.closed()).toBe("");
+    for (const method of ["FOO", "get", "GETX", "PRI"]) {
+      expect((await exchange(port, `${method} /v1/a`)).status, method).toBe(400);
+    }
     expect(seen).toEqual([]);
   });
 });
@@ -236,6 +258,49 @@ describe("fields", () => {
     const nested = (depth: number): string => `${'{"a":'.repeat(depth - 1)}{}${"}".repeat(depth - 1)}`;
     expect((await exchange(port, "POST /v1/a", [], nested(5))).status).toBe(200);
     expect((await exchange(port, "POST /v1/a", [], nested(6))).status).toBe(400);
+  });
+
+  it("are counted before they are parsed", async () => {
+    const { port, seen } = await start({ limits: { members: 1000, stringBytes: 2000 } });
+    const parse = vi.spyOn(JSON, "parse");
+    const list = (count: number): string => `{"a":[${Array(count).fill(1).join(",")}]}`;
+    const form = (count: number): string => Array(count).fill("a").join("&");
+    const [json, encoded]: (readonly string[])[] = [[], ["Content-Type: application/x-www-form-urlencoded"]];
+    for (const [headers, body, status] of [
+      [json, list(999), 200],
+      [json, list(1000), 400],
+      [json, JSON.stringify(Object.fromEntries(Array.from({ length: 1001 }, (_, n) => [n, 1]))), 400],
+      [json, JSON.stringify({ a: "x".repeat(2000) }), 200],
+      [json, JSON.stringify({ a: "x".repeat(2001) }), 400],
+      [json, JSON.stringify({ ["x".repeat(2001)]: 1 }), 400],
+      [json, `{"a":"${"x".repeat(2001)}`, 400],
+      [json, `${'{"a":'.repeat(65)}1${"}".repeat(65)}`, 400],
+      [encoded, form(1000), 200],
+      [encoded, form(1001), 400],
+      [encoded, `b=1&a=${"x".repeat(1998)}`, 200],
+      [encoded, `b=1&a=${"x".repeat(1999)}`, 400],
+      [encoded, `a=${"x".repeat(1999)}&b=1`, 400],
+      [encoded, `${" ".repeat(500)}${list(1000)}`, 400],
+    ] as const) {
+      parse.mockClear();
+      seen.length = 0;
+      const answer = await exchange(port, "POST /v1/a", headers, body);
+      const bodies = parse.mock.calls.filter(([text]) => text.trim() === body.trim());
+      const parsed = status === 200 && headers === json ? 1 : 0;
+      expect([answer.status, bodies.length, seen.length], body.slice(0, 20)).toEqual([
+        status,
+        parsed,
+        Number(status === 200),
+      ]);
+    }
+    parse.mockRestore();
+  });
+
+  it("may hold a long number, and are not worked on for long because of it", async () => {
+    const { port } = await start();
+    for (const digits of [`1${"0".repeat(1_000_000)}1`, `0.${"0".repeat(1_000_000)}1`, `1${"0".repeat(3_000_000)}`]) {
+      expect((await exchange(port, "POST /v1/a", [], `{"a":${digits}}`)).status).toBe(400);
+    }
   });
 
   it("of PATCH are a merge patch", async () => {

@@ -59,6 +59,17 @@ describe("limits", () => {
     expect(seen).toHaveLength(1);
   });
 
+  it("of the number of headers: none is left out unseen", async () => {
+    const { port, seen } = await start();
+    const some = (count: number): string[] => Array.from({ length: count }, (_, n) => `a${n}: b`);
+    expect(await status(port, requestText("GET /v1/a", some(199)))).toBe(200);
+    expect(await status(port, requestText("GET /v1/a", some(200)))).toBe(431);
+    expect(await status(port, requestText("GET /v1/a", [...Array<string>(2400).fill("a:"), "X-Vault-Token: t"]))).toBe(
+      431,
+    );
+    expect(seen).toHaveLength(1);
+  });
+
   it.each([
     ["two lengths", ["Content-Length: 4", "Content-Length: 5"]],
     ["length and encoding", ["Content-Length: 4", "Transfer-Encoding: chunked"]],
