@@ -45,7 +45,7 @@ function wanted(call: CoreCall<typeof enableFields>, side: Side): Declaration["s
   const { type, options } = typeOf(named, { ...tuning.options, ...data.options });
   if (side.class === "secret" && type === "kv" && options["version"] === undefined) options["version"] = "1";
   if (call.core.mounts.plugin(side.kind.name, type) === null)
-    throw new VaultError("invalid", `plugin not found in the catalog: ${type}`);
+    throw new VaultError("invalid", "plugin not found in the catalog: no plugin is of the type given");
   checkVersion(type, data.plugin_version ?? tuning.plugin_version);
   const input = {
     type,

@@ -49,10 +49,10 @@ function targets(call: CoreCall<typeof reloadFields>): readonly Mounted[] {
   if (plugin === "" && mounts.length === 0) throw new VaultError("invalid", "plugin or mounts must be provided");
   const all = [...call.generation.mounts];
   if (plugin !== "") return all.filter((mounted) => mounted.plugin?.type === plugin);
-  return mounts.map((path) => {
+  return mounts.map((path, at) => {
     const mounted = all.find((each) => each.path === `${trimmed(path)}/`);
     if (mounted?.plugin) return mounted;
-    throw new VaultError("invalid", `no plugin is mounted at ${trimmed(path)}/`);
+    throw new VaultError("invalid", `no plugin is mounted at the path in mounts[${at}]`);
   });
 }
 
