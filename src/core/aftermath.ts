@@ -1,6 +1,7 @@
 // What must follow a change of generation: computed from what was there before and is not any more, written as tasks in
 // the same transaction, carried out by the handlers in chores.ts.
 
+import type { Work } from "../lib/slices.ts";
 import type { Declaration } from "../sdk/kind.ts";
 import type { ViewOp } from "../sdk/view.ts";
 import type { Generation } from "./generation.ts";
@@ -10,6 +11,7 @@ import { keyOf } from "./table.ts";
 import type { Tasks } from "./tasks.ts";
 import { tokenRoles } from "./tokens/roles.ts";
 
+const nameOf = ({ kind, name }: Declaration): string => `${kind}\n${name}`;
 const isMount = (declaration: Declaration): boolean => (mountKinds as readonly string[]).includes(declaration.kind);
 
 /** Where an object's state lives: survives a move of its mount. */
@@ -29,21 +31,27 @@ function gone(before: Generation, { accessor, class: mountClass, type, uuid }: M
   return { accessor, class: mountClass, type, uuid, path: context?.path ?? "", options: { ...context?.options } };
 }
 
-export function follow(
+export function* following(
   before: Generation,
   after: Generation,
   removed: readonly Declaration[],
   put: readonly Declaration[],
   mounts: Mounts,
   tasks: Tasks,
-): { readonly ops: ViewOp[]; readonly forgotten: readonly MountState[] } {
+): Work<{ readonly ops: ViewOp[]; readonly forgotten: readonly MountState[] }> {
   const { seq } = after.record;
   const ops: ViewOp[] = [];
   const forgotten: MountState[] = [];
-  const kept = new Set(put.map((one) => `${home(after, one) ?? ""}\n${one.kind}\n${one.name}`));
+  const names = new Set(removed.map(nameOf));
+  const kept = new Set<string>();
+  for (const one of names.size === 0 ? [] : put) {
+    if (names.has(nameOf(one))) kept.add(`${home(after, one) ?? ""}\n${nameOf(one)}`);
+    yield;
+  }
   // Mounts first: their leases end before the state of their objects, which revoking may need.
   const mountsFirst = [...removed].sort((a, b) => Number(isMount(b)) - Number(isMount(a)));
   for (const declaration of mountsFirst) {
+    yield;
     if (isMount(declaration)) {
       const state = mounts.state(declaration);
       if (state === null) continue;
@@ -55,12 +63,13 @@ export function follow(
       continue;
     }
     const accessor = home(before, declaration);
-    if (accessor === null || kept.has(`${accessor}\n${declaration.kind}\n${declaration.name}`)) continue;
+    if (accessor === null || kept.has(`${accessor}\n${nameOf(declaration)}`)) continue;
     const args = { accessor, kind: declaration.kind, name: declaration.name };
     const subject = `${accessor} ${declaration.kind} ${declaration.name}`;
     ops.push(tasks.put("revoke-mapping", subject, args, seq), tasks.put("remove-state", subject, args, seq));
   }
   for (const declaration of put) {
+    yield;
     if (declaration.source === null || Object.keys(declaration.secrets).length === 0) continue;
     const accessor = home(after, declaration);
     if (accessor === null) continue;

@@ -12,7 +12,7 @@ import { sliced, type Work } from "../lib/slices.ts";
 import { ApplyError, type Commit, type Declaration } from "../sdk/kind.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
-import { follow } from "./aftermath.ts";
+import { following } from "./aftermath.ts";
 import { policyOf } from "../policy/compile.ts";
 import { building, type CurrentRecord, type Generation } from "./generation.ts";
 import type { Mounts } from "./mounts.ts";
@@ -50,7 +50,7 @@ export interface LedgerOptions {
 }
 
 const currentKey = "generation/current";
-const pagesAtOnce = 16;
+const pagesAtOnce = 8;
 const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class Ledger {
@@ -170,7 +170,7 @@ export class Ledger {
       at: now,
     };
     const next = await this.#build(record, table, states);
-    const after = follow(live, next, draft.remove, draft.put, mounts, tasks);
+    const after = await sliced(following(live, next, draft.remove, draft.put, mounts, tasks));
     while (pageOps.length > pagesAtOnce) {
       await root.write(pageOps.splice(0, pagesAtOnce));
       await breathe();

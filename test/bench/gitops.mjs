@@ -11,7 +11,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { delimiter, dirname, join, resolve } from "node:path";
 import { performance } from "node:perf_hooks";
 import { base, reader, repository } from "./documents.mjs";
 
@@ -109,15 +109,13 @@ cache_path: cache
 log: { level: error }
 `,
   );
-  const child = spawn(
-    process.execPath,
-    [...args, join(root, "dist/main.js"), "server", "--config", join(folder, "writ.yaml")],
-    {
-      cwd: folder,
-      stdio: ["ignore", "inherit", "inherit"],
-      env: { ...process.env, NODE_ENV: "production" },
-    },
-  );
+  // The command as it is installed, on the node that runs this.
+  const path = `${dirname(process.execPath)}${delimiter}${process.env.PATH}`;
+  const child = spawn(join(root, "dist/main.js"), ["server", "--config", join(folder, "writ.yaml")], {
+    cwd: folder,
+    stdio: ["ignore", "inherit", "inherit"],
+    env: { ...process.env, NODE_ENV: "production", NODE_OPTIONS: args.join(" "), PATH: path },
+  });
   children.add(child);
   const call = client(port);
   await until("the server", 20_000, async () => (await call("GET", "sys/health")).status === 501);
