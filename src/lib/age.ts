@@ -54,11 +54,21 @@ const opad = Buffer.alloc(block, 0x5c);
 const views: Buffer[] = [];
 const viewed = 512;
 
+/** What keys are for. "entries": each opens one value, which is in memory in clear beside it. */
+type Purpose = "keys" | "entries";
+
+/** A hash that travelled as text. */
+function bytesOf(text: string): Buffer {
+  const bytes = Buffer.alloc(text.length);
+  for (let at = 0; at < text.length; at++) bytes[at] = text.charCodeAt(at);
+  return bytes;
+}
+
 /** HMAC-SHA-256 (RFC 2104) under a key of at most 64 bytes. Two one-shot hashes cost less than createHmac, even with a key
  *  object. The inner hash travels as text, since a buffer costs more than the hash; without the key it tells nothing.
  *  Where the key is known to all and the data is the secret (HKDF-Extract), it tells everything: `secret` keeps it a
- *  buffer, which is overwritten. */
-function hmac(key: Uint8Array, data: Uint8Array, secret = false): Buffer {
+ *  buffer, which is overwritten. The outer hash is a buffer too, but for keys to entries. */
+function hmac(key: Uint8Array, data: Uint8Array, purpose: Purpose, secret = false): Buffer {
   inner.set(ipad);
   outer.set(opad);
   for (let at = 0; at < key.length; at++) {
@@ -76,21 +86,22 @@ function hmac(key: Uint8Array, data: Uint8Array, secret = false): Buffer {
   } else {
     outer.write(hash("sha256", view, "binary"), block, "latin1");
   }
-  const mac = hash("sha256", outer, "buffer");
+  const mac = purpose === "entries" ? bytesOf(hash("sha256", outer, "binary")) : hash("sha256", outer, "buffer");
   inner.fill(0, 0, 2 * block);
   outer.fill(0);
   return mac;
 }
 
-const extract = (salt: Uint8Array, key: Uint8Array): Buffer => hmac(salt, key, true);
+const extract = (salt: Uint8Array, key: Uint8Array, purpose: Purpose): Buffer =>
+  hmac(salt, key, purpose, purpose === "keys");
 
 const oneByte = Buffer.from([1]);
 
 /** HKDF-SHA-256 (RFC 5869), one block. `salt` has at most 64 bytes; empty is none. Leaves no copy of `key`, which
  *  node:crypto's own keeps in a key object until that is collected. */
 export function hkdf(key: Uint8Array, salt: Uint8Array, info: string): Buffer {
-  const extracted = extract(salt, key);
-  const out = hmac(extracted, Buffer.concat([Buffer.from(info), oneByte]));
+  const extracted = extract(salt, key, "keys");
+  const out = hmac(extracted, Buffer.concat([Buffer.from(info), oneByte]), "keys");
   zero(extracted);
   return out;
 }
@@ -155,22 +166,22 @@ const headerInfo = Buffer.from("header\x01");
 const payloadInfo = Buffer.from("payload\x01");
 
 /** HKDF-SHA-256 of the file key without a salt, then HMAC of the header (age.md, "Header MAC"). */
-function macOf(fileKey: Uint8Array, covered: Uint8Array): Buffer {
-  const extracted = extract(noSalt, fileKey);
-  const key = hmac(extracted, headerInfo);
-  const mac = hmac(key, covered);
+function macOf(fileKey: Uint8Array, covered: Uint8Array, purpose: Purpose): Buffer {
+  const extracted = extract(noSalt, fileKey, purpose);
+  const key = hmac(extracted, headerInfo, purpose);
+  const mac = hmac(key, covered, purpose);
   zero(extracted, key);
   return mac;
 }
 
 /** Throws AgeError "mac". */
-export function checkHeader(header: Header, fileKey: Uint8Array): void {
-  if (!equalBytes(macOf(fileKey, header.covered), header.mac)) throw new AgeError("mac");
+export function checkHeader(header: Header, fileKey: Uint8Array, purpose: Purpose = "keys"): void {
+  if (!equalBytes(macOf(fileKey, header.covered, purpose), header.mac)) throw new AgeError("mac");
 }
 
-function payloadKey(fileKey: Uint8Array, nonce: Uint8Array): Buffer {
-  const extracted = extract(nonce, fileKey);
-  const key = hmac(extracted, payloadInfo);
+function payloadKey(fileKey: Uint8Array, nonce: Uint8Array, purpose: Purpose): Buffer {
+  const extracted = extract(nonce, fileKey, purpose);
+  const key = hmac(extracted, payloadInfo, purpose);
   zero(extracted);
   return key;
 }
@@ -208,9 +219,9 @@ function openChunk(key: Uint8Array, nonce: Buffer, chunk: Uint8Array): Buffer | 
 }
 
 /** Nonce and STREAM, what follows the header. Throws AgeError "header" without a nonce, "payload" otherwise. */
-export function openPayload(fileKey: Uint8Array, payload: Uint8Array): Buffer {
+export function openPayload(fileKey: Uint8Array, payload: Uint8Array, purpose: Purpose = "keys"): Buffer {
   if (payload.length < nonceSize) throw new AgeError("header");
-  const key = payloadKey(fileKey, payload.subarray(0, nonceSize));
+  const key = payloadKey(fileKey, payload.subarray(0, nonceSize), purpose);
   const plain: Buffer[] = [];
   try {
     for (let index = 0, at = nonceSize; ; index++, at += chunkSize + tagSize) {
@@ -237,6 +248,7 @@ export function openPayload(fileKey: Uint8Array, payload: Uint8Array): Buffer {
 /** A symmetric key that wraps file keys. Its stanza is `-> <name> <salt>`, where `name` is one or more arguments. */
 export interface StanzaKey {
   readonly name: string;
+  readonly purpose: Purpose;
   /** HKDF-Extract of the key, made once; the key itself is not kept. `wipe` overwrites it. */
   readonly extracted: Buffer;
   /** What HKDF-Expand is asked for: name, space, room for a salt, and a one. */
@@ -244,9 +256,10 @@ export interface StanzaKey {
 }
 
 /** `key` is 32 uniformly random bytes and stays the caller's to wipe. */
-export const stanzaKey = (name: string, key: Uint8Array): StanzaKey => ({
+export const stanzaKey = (name: string, key: Uint8Array, purpose: Purpose = "keys"): StanzaKey => ({
   name,
-  extracted: extract(noSalt, key),
+  purpose,
+  extracted: extract(noSalt, key, "keys"),
   info: Buffer.concat([Buffer.from(`${name} `, "latin1"), Buffer.alloc(saltSize), Buffer.from([1])]),
 });
 
@@ -255,9 +268,9 @@ export const wipe = (key: StanzaKey): void => zero(key.extracted);
 
 /** HKDF-Expand with info = name, space, salt; one block. The salt stands in the info because the extract step, whose key
  *  it would be, is done once for all files (RFC 5869 sections 2.3 and 3.3: the input is a uniform key already). */
-function wrappingKey({ extracted, info }: StanzaKey, salt: Buffer): Buffer {
+function wrappingKey({ extracted, info, purpose }: StanzaKey, salt: Buffer): Buffer {
   info.set(salt, info.length - 1 - saltSize);
-  return hmac(extracted, info);
+  return hmac(extracted, info, purpose);
 }
 
 /** A whole age file in memory of its own. */
@@ -266,7 +279,7 @@ export function encryptFile(key: StanzaKey, plaintext: Uint8Array): Buffer {
   const salt = randomBuffer(saltSize);
   const wrapping = wrappingKey(key, salt);
   const stanza = `-> ${key.name} ${toBase64(salt)}\n${wrapFileKey(wrapping, fileKey)}\n`;
-  const file = composeFile(fileKey, stanza, plaintext);
+  const file = composeFile(fileKey, stanza, plaintext, key.purpose);
   zero(fileKey, wrapping);
   return file;
 }
@@ -285,11 +298,11 @@ export function unwrapFileKey(wrapping: Uint8Array, body: Buffer): Buffer | null
 }
 
 /** `stanzas` are whole lines. */
-function composeFile(fileKey: Uint8Array, stanzas: string, plaintext: Uint8Array): Buffer {
+function composeFile(fileKey: Uint8Array, stanzas: string, plaintext: Uint8Array, purpose: Purpose): Buffer {
   const covered = Buffer.from(`${intro}${stanzas}---`, "latin1");
-  const mac = ` ${toBase64(macOf(fileKey, covered))}\n`;
+  const mac = ` ${toBase64(macOf(fileKey, covered, purpose))}\n`;
   const nonce = randomBuffer(nonceSize);
-  const stream = payloadKey(fileKey, nonce);
+  const stream = payloadKey(fileKey, nonce, purpose);
   const chunks = Math.max(1, Math.ceil(plaintext.length / chunkSize));
   const start = covered.length + mac.length + nonceSize;
   const file = Buffer.allocUnsafe(start + plaintext.length + chunks * tagSize);
@@ -312,7 +325,7 @@ export function encryptWith(
   const fileKey = randomBuffer(fileKeySize);
   const { args, wrapping } = wrap();
   try {
-    return composeFile(fileKey, `-> ${args.join(" ")}\n${wrapFileKey(wrapping, fileKey)}\n`, plaintext);
+    return composeFile(fileKey, `-> ${args.join(" ")}\n${wrapFileKey(wrapping, fileKey)}\n`, plaintext, "keys");
   } finally {
     zero(fileKey, wrapping);
   }
@@ -337,11 +350,16 @@ export function decryptFile(find: (name: string) => StanzaKey | null, file: Uint
   const header = parseHeader(file);
   const stanza = header.stanzas[0];
   if (header.stanzas.length !== 1 || stanza === undefined) throw new AgeError("header");
-  const fileKey = openStanza(find, stanza);
+  let purpose: Purpose = "keys";
+  const fileKey = openStanza((name) => {
+    const key = find(name);
+    purpose = key?.purpose ?? purpose;
+    return key;
+  }, stanza);
   if (fileKey === null) throw new AgeError("match");
   try {
-    checkHeader(header, fileKey);
-    return openPayload(fileKey, file.subarray(header.size));
+    checkHeader(header, fileKey, purpose);
+    return openPayload(fileKey, file.subarray(header.size), purpose);
   } finally {
     zero(fileKey);
   }

@@ -103,10 +103,10 @@ describe("CCTV vectors", () => {
   });
 });
 
-describe("age-encryption", () => {
+describe.each(["keys", "entries"] as const)("age-encryption, and keys to %s", (purpose) => {
   const raw = randomBytes(32);
   const name = "writ-keyring 7";
-  const key = stanzaKey(name, raw);
+  const key = stanzaKey(name, raw, purpose);
   const find = (wanted: string): typeof key | null => (wanted === name ? key : null);
   const sizes = [0, 1, 400, 65_535, 65_536, 65_537, 131_072, 200_001];
 

@@ -2,15 +2,15 @@
 // ids are random or at least long, so a fast hash is enough.
 // Must hold: whoever reads all of storage, decrypted, can log in with nothing of it.
 
-import { createHmac, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { hmacOf } from "../../lib/hmac.ts";
 import { VaultError } from "../../sdk/errors.ts";
 
 const shortest = 12;
 const variety = 6;
 export const longestId = 4096;
 
-const hash = (key: KeyObject, ...words: readonly string[]): string =>
-  createHmac("sha256", key).update(words.join("\n")).digest("hex");
+const hash = (key: KeyObject, ...words: readonly string[]): string => hmacOf(key).hex(words.join("\n"));
 
 /** The folder of a role's secret ids. */
 export const roleKey = (key: KeyObject, name: string): string => hash(key, "role", name).slice(0, 32);

@@ -136,7 +136,7 @@ const termOf = (id: number, created: number, key: Uint8Array): Term => ({
   id,
   created,
   key: createSecretKey(key),
-  stanza: stanzaKey(stanzaName(id), key),
+  stanza: stanzaKey(stanzaName(id), key, "entries"),
 });
 
 function write(keyring: Keyring): WrittenKeyring {

@@ -9,6 +9,7 @@ import { createHmac, createPrivateKey, createSecretKey, type KeyObject } from "n
 import { AgeError, type StanzaKey, wipe } from "../../lib/age.ts";
 import { decryptBound, encryptBound } from "../../lib/bound.ts";
 import { zero } from "../../lib/bytes.ts";
+import { forgetHmac } from "../../lib/hmac.ts";
 import { encodeIdentity } from "../../sdk/keyring.ts";
 import type { Logger } from "../../lib/log.ts";
 import { Lru } from "../../lib/lru.ts";
@@ -155,6 +156,7 @@ export class Session {
     this.#cache.clear();
     this.#lists.clear();
     this.#reads.clear();
+    for (const key of this.#macs.values()) forgetHmac(key);
     this.#macs.clear();
   }
 

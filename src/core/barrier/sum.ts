@@ -9,7 +9,8 @@
 // Elements are known to nobody without the key, and the sums are encrypted: there is nothing to search a second set of
 // entries of the same sum with, so that 256 bits are enough (in the open, generalised birthdays would ask for more).
 
-import { createHmac, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { hmacOf } from "../../lib/hmac.ts";
 import type { Stored } from "../../sdk/storage.ts";
 
 export const sumKey = "core/sum";
@@ -42,10 +43,7 @@ export function elementOf(mac: KeyObject, key: string, stored: Stored): bigint {
   frame[end++] = 0;
   const head = stored.value.subarray(0, headSize);
   frame.set(head, end);
-  const digest = createHmac("sha256", mac)
-    .update(frame.subarray(0, end + head.length))
-    .digest("hex");
-  return BigInt(`0x${digest}`);
+  return BigInt(`0x${hmacOf(mac).hex(frame.subarray(0, end + head.length))}`);
 }
 
 /** `sum` once an entry with element `before` is one with element `after`; null where there is none. */

@@ -3,43 +3,31 @@
 // Must hold: no string and no number of the input stands in the output, at whatever depth, but under the names that an
 // operator has said are no secrets; the names of fields do.
 
-import { hash, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { Hmac } from "../../lib/hmac.ts";
 
-const blockSize = 64;
 const prefix = "hmac-sha256:";
-const roomy = 4096;
 /** Levels, and parts in all (a name counts once more for every 64 characters), that are hashed one by one. */
 const deepest = 200;
 const most = 16_384;
 /** Parts of a list that stand in clear. */
 const mostClear = 256;
+/** Characters of a text that stands in clear. */
+const longestClear = 4096;
 const tooMuch = new Error("too many parts");
 
-/** HMAC (RFC 2104) as two one-shot hashes over prepared blocks: half the price of createHmac. */
 export class Hasher {
-  readonly #inner: Buffer;
-  readonly #outer: Buffer;
-  /** Views of `#inner` by length: making one costs a tenth of the hash. */
-  readonly #views: Buffer[] = [];
+  readonly #mac: Hmac;
   #budget = 0;
 
+  /** With prepared blocks of its own, which end with the log. */
   constructor(key: KeyObject) {
-    const raw = key.export();
-    if (raw.length > blockSize) throw new Error("the audit hash key is longer than one block");
-    this.#inner = Buffer.alloc(blockSize + roomy, 0x36);
-    this.#outer = Buffer.alloc(blockSize + 32, 0x5c);
-    for (const [at, byte] of raw.entries()) {
-      this.#inner[at] = byte ^ 0x36;
-      this.#outer[at] = byte ^ 0x5c;
-    }
-    raw.fill(0);
+    this.#mac = new Hmac(key);
   }
 
   /** "hmac-sha256:" and 64 hex digits. */
   hash(text: string): string {
-    const inner = this.#fill(text);
-    this.#outer.write(hash("sha256", inner, "binary"), blockSize, "latin1");
-    return prefix + hash("sha256", this.#outer, "hex");
+    return prefix + this.#mac.hex(text);
   }
 
   /** The JSON text of a value: strings and numbers hashed (numbers by their JSON text), booleans, null and names kept. A
@@ -82,17 +70,7 @@ export class Hasher {
 
   /** Overwrites the key. */
   wipe(): void {
-    this.#inner.fill(0);
-    this.#outer.fill(0);
-  }
-
-  #fill(text: string): Buffer {
-    // A UTF-16 unit is at most three bytes.
-    if (text.length * 3 > roomy) {
-      return Buffer.concat([this.#inner.subarray(0, blockSize), Buffer.from(text)]);
-    }
-    const size = blockSize + this.#inner.write(text, blockSize);
-    return (this.#views[size] ??= this.#inner.subarray(0, size));
+    this.#mac.wipe();
   }
 }
 
@@ -100,7 +78,7 @@ export class Hasher {
 function isShort(value: unknown): boolean {
   if (Array.isArray(value))
     return value.length <= mostClear && value.every((one) => !Array.isArray(one) && isShort(one));
-  return (typeof value === "string" && value.length <= roomy) || typeof value === "number";
+  return (typeof value === "string" && value.length <= longestClear) || typeof value === "number";
 }
 
 /** JSON, but for what is nested deeper than the stack. */

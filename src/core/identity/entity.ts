@@ -1,6 +1,7 @@
 // The words of identity: entities, their aliases, groups; as declared, and as they are seen by a request.
 
-import { createHmac, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { hmacOf } from "../../lib/hmac.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { EntitySpec, GroupSpec } from "../kinds.ts";
 import type { Mounted } from "../mounts.ts";
@@ -89,7 +90,7 @@ export const aliasKey = ({ accessor, name }: Alias): string => `${accessor}\n${n
 
 /** A UUID that follows from the vault's key and the words (its version is 5, after RFC 9562). */
 export function derivedId(key: KeyObject, ...words: readonly string[]): string {
-  const hex = createHmac("sha256", key).update(words.join("\n")).digest("hex");
+  const hex = hmacOf(key).hex(words.join("\n"));
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 }
 

@@ -6,9 +6,10 @@
 // Must hold: a token that this vault did not make, or of which one bit was changed, opens to nothing; a token has one
 // spelling; a change of the keyring's term leaves batch tokens as they are.
 
-import { createCipheriv, createDecipheriv, createHmac, type KeyObject } from "node:crypto";
+import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
 import { randomBuffer } from "../../lib/bytes.ts";
 import type { Clock } from "../../lib/clock.ts";
+import { hmacOf, macSize } from "../../lib/hmac.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import type { MadeToken, NewToken, TokenEntry } from "./entry.ts";
 
@@ -103,7 +104,9 @@ export class BatchTokens {
   }
 
   #keyOf(head: Uint8Array): Buffer {
-    return createHmac("sha256", this.#options.key).update(head).digest();
+    const key = Buffer.alloc(macSize);
+    hmacOf(this.#options.key).write(head, key, 0);
+    return key;
   }
 
   #entry(token: string, content: Content): TokenEntry {

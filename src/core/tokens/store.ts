@@ -4,9 +4,10 @@
 // Must hold: a token whose entry is gone is no token, whatever index still names it; a child whose parent is gone is none;
 // what hangs on a token is in the due index from the moment that the token is gone.
 
-import { createHmac, randomBytes, type KeyObject } from "node:crypto";
+import { randomBytes, type KeyObject } from "node:crypto";
 import type { Clock } from "../../lib/clock.ts";
 import { Gates } from "../../lib/gates.ts";
+import { hmacOf } from "../../lib/hmac.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { childKey, cubbyholeName, dueKey, idKey, isToken, leaseOfToken } from "../leases/keys.ts";
@@ -58,13 +59,13 @@ export class TokenStore {
   }
 
   idOf(token: string): string {
-    return createHmac("sha256", this.#options.key).update(token).digest("hex");
+    return hmacOf(this.#options.key).hex(token);
   }
 
   #mappingFolder(accessor: string, kind?: string, name?: string): string {
     const folder = `by/${accessor}/`;
     if (kind === undefined || name === undefined) return folder;
-    return `${folder}${createHmac("sha256", this.#options.key).update(`${kind}\n${name}`).digest("hex").slice(0, 32)}/`;
+    return `${folder}${hmacOf(this.#options.key).hex(`${kind}\n${name}`).slice(0, 32)}/`;
   }
 
   /** By id; expired entries too (the caller knows the time). */
