@@ -1,6 +1,7 @@
 // The kinds of the core itself: what is mounted where, and who is who. Policy comes from the policy folder, the rest
 // from plugins. One table serves the Git schema and the API.
 
+import { passwordPolicyKind } from "../policy/password.ts";
 import { field, type Values } from "../sdk/fields.ts";
 import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
 import type { MountPlugin } from "../sdk/mount.ts";
@@ -233,5 +234,6 @@ export function coreKinds(plugins: readonly MountPlugin[]): readonly Kind[] {
     entityKind,
     groupKind,
     tokenRoleKind,
+    passwordPolicyKind,
   ];
 }
