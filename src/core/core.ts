@@ -24,6 +24,7 @@ import type { RootGeneration } from "./rootGeneration.ts";
 import { Sessions } from "./session.ts";
 import { systemMounts } from "./sys/index.ts";
 import { Tasks } from "./tasks.ts";
+import { Tidy } from "./tidy.ts";
 import { Time } from "./time.ts";
 import { BatchTokens } from "./tokens/batch.ts";
 import type { MadeToken, NewToken, TokenEntry } from "./tokens/entry.ts";
@@ -72,6 +73,7 @@ export class Core {
   readonly ledger: Ledger;
   readonly history: History;
   readonly integrity: Integrity;
+  readonly tidy: Tidy;
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
   readonly #system: readonly SystemMount[];
@@ -98,6 +100,7 @@ export class Core {
       clock,
       log,
     );
+    this.tidy = new Tidy(() => this, log);
     this.integrity = new Integrity({ barrier, broker: options.broker, clock, log });
     this.tokens = new TokenStore({
       root: this.root,
@@ -201,7 +204,7 @@ export class Core {
 
   async close(): Promise<void> {
     this.closed = true;
-    await Promise.all([this.tasks.close(), this.leases.close()]);
+    await Promise.all([this.tasks.close(), this.leases.close(), this.tidy.close()]);
     await this.keys.close();
     await this.#time.close();
     this.sessions.clear();

@@ -145,6 +145,11 @@ const tokenLife: readonly Scenario[] = [
     observe: async (h, { parent, child }) => [await may(h, parent), await may(h, child)],
   },
   {
+    name: "token revoke-orphan",
+    run: (h, { parent }) => h.ask("update", "auth/token/revoke-orphan", { token: parent }),
+    observe: async (h, { parent, child }) => [await may(h, parent), await may(h, child)],
+  },
+  {
     name: "token use",
     run: (h, { few }) => h.ask("read", "keep/data/x", {}, few),
     observe: async (h, { few }) => (await h.ask("update", "auth/token/lookup", { token: few })).data?.["num_uses"],

@@ -9,7 +9,10 @@ import { type CoreCall, coreHandler } from "../call.ts";
 import type { Core } from "../core.ts";
 import { tokenOf } from "../leases/keys.ts";
 import { renew } from "../leases/renewal.ts";
+import { leaseTidy, tidyAnswer } from "../tidy.ts";
 
+/** As many as are shown unless more are asked for. */
+const mostShown = 10_000;
 const idFields = { lease_id: field.string("The lease") } as const;
 const syncFields = {
   sync: field.bool("Answers only once it is tried, and tells what failed", { default: false }),
@@ -19,6 +22,7 @@ const pageFields = {
   limit: field.int("At most so many", { minimum: 1 }),
 } as const;
 const stuckFields = {
+  include_child_namespaces: field.bool("Accepted and without meaning: there are no namespaces", { default: false }),
   type: field.string("irrevocable: those that could not be revoked", {
     enum: ["irrevocable"],
     default: "irrevocable",
@@ -139,7 +143,24 @@ const both = (path: string, handler: Handler): Route[] =>
 const belowPrefix = (path: string, handler: Handler): Route[] =>
   both(`${path}/:prefix*`, handler).map((route) => ({ ...route, sudo: true, folders: true }));
 
+/** Throws VaultError `invalid`. */
+function limitOf(text: string): number {
+  if (text === "none") return Infinity;
+  const limit = /^\d{1,9}$/.test(text) ? Number(text) : 0;
+  if (limit > 0) return limit;
+  throw new VaultError("invalid", 'limit must be "none" or a number above 0');
+}
+
 export const leaseRoutes: readonly Route[] = [
+  {
+    path: "leases/tidy",
+    on: {
+      update: coreHandler({
+        summary: "Look for leases whose tokens are gone, and for what leases that are gone have left",
+        run: async ({ core }) => tidyAnswer(core.tidy.start(leaseTidy)),
+      }),
+    },
+  },
   {
     path: "leases/lookup",
     on: {
@@ -176,13 +197,22 @@ export const leaseRoutes: readonly Route[] = [
     on: {
       read: coreHandler({
         summary: "Leases that could not be revoked",
-        fields: { ...stuckFields, limit: field.int("At most so many", { default: 10_000, minimum: 1 }) },
+        fields: {
+          ...stuckFields,
+          limit: field.string('At most so many, or "none" for all', { default: String(mostShown) }),
+        },
         run: async (call) => {
-          const stuck = await call.core.leases.stuck();
-          const leases = stuck
-            .slice(0, call.data.limit)
-            .map(({ id, ending }) => ({ lease_id: id, error: ending?.error ?? "", attempts: ending?.attempts ?? 0 }));
-          return { data: { lease_count: stuck.length, leases } };
+          const stuck = (await call.core.leases.stuck()).sort((a, b) => a.expires_at - b.expires_at);
+          const most = limitOf(call.data.limit);
+          const leases = stuck.slice(0, most).map(({ id, accessor, ending }) => ({
+            lease_id: id,
+            mount_id: accessor,
+            error: ending?.error ?? "",
+            attempts: ending?.attempts ?? 0,
+          }));
+          if (stuck.length > most)
+            call.warn('Command halted because many irrevocable leases were found. To emit all, set limit to "none".');
+          return { data: { lease_count: leases.length, leases } };
         },
       }),
     },
@@ -192,15 +222,12 @@ export const leaseRoutes: readonly Route[] = [
     sudo: true,
     on: {
       read: coreHandler({
-        summary: "How many leases could not be revoked, by mount",
+        summary: "How many leases could not be revoked, by the accessor of their mount",
         fields: stuckFields,
         run: async (call) => {
           const stuck = await call.core.leases.stuck();
           const counts: Record<string, number> = {};
-          for (const { accessor } of stuck) {
-            const path = call.generation.mounts.byAccessor(accessor)?.path ?? accessor;
-            counts[path] = (counts[path] ?? 0) + 1;
-          }
+          for (const { accessor } of stuck) counts[accessor] = (counts[accessor] ?? 0) + 1;
           return { data: { lease_count: stuck.length, counts } };
         },
       }),

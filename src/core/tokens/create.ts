@@ -16,7 +16,7 @@ import { least } from "./renew.ts";
 import { checkAlias, forbids, granted, grants, roleOf, type TokenRole, tokenRoles } from "./roles.ts";
 
 export const createFields = {
-  id: field.string("A token of one's own choice (root only)"),
+  id: field.string("A token of one's own choice (root or sudo)"),
   policies: field.strings("Policies; the maker's own where left out"),
   meta: field.map("Metadata"),
   no_parent: field.bool("Makes an orphan (root or sudo)", { default: false }),
@@ -26,7 +26,7 @@ export const createFields = {
   explicit_max_ttl: field.duration("A maximum that no renewal passes", { default: 0 }),
   period: field.duration("Makes it periodic (root or sudo)", { default: 0 }),
   renewable: field.bool("Whether it can be renewed", { default: true }),
-  display_name: field.string("Shown in lookups and audit", { default: "token" }),
+  display_name: field.string("Shown in lookups and audit", { default: "" }),
   num_uses: field.int("Requests it may make; unlimited where 0", { default: 0, minimum: 0 }),
   type: field.string("service or batch; the role's where left out", { default: "" }),
   entity_alias: field.string("Who it is, where the role allows the name"),
@@ -73,13 +73,10 @@ function sorted(names: readonly string[]): readonly string[] {
 function typeOf(data: CreateData, role: TokenRole | null): TokenEntry["type"] {
   const asked = data.type;
   if (asked !== "" && asked !== "service" && asked !== "batch") {
-    throw new VaultError("invalid", 'a token is of type "service" or "batch"');
+    throw new VaultError("invalid", "invalid 'token_type' value");
   }
   const rule = role?.token_type ?? "default-service";
-  if (rule === "service" || rule === "batch") {
-    if (asked === "" || asked === rule) return rule;
-    throw new VaultError("invalid", `tokens of this role are of type "${rule}"`);
-  }
+  if (rule === "service" || rule === "batch") return rule;
   if (asked !== "") return asked;
   return rule === "default-batch" ? "batch" : "service";
 }
@@ -100,15 +97,24 @@ function rangesOf(data: CreateData, role: TokenRole | null, maker: Session): rea
   return ranges;
 }
 
-function checkAllowed(data: CreateData, maker: Session, free: boolean, type: TokenEntry["type"]): void {
+function checkAllowed(
+  data: CreateData,
+  maker: Session,
+  role: TokenRole | null,
+  free: boolean,
+  type: TokenEntry["type"],
+): void {
   if (maker.entry.type === "batch") throw new VaultError("invalid", "batch tokens cannot create more tokens");
   if (maker.entry.num_uses !== 0) throw new VaultError("invalid", "restricted use token cannot generate child tokens");
-  if (data.id && !maker.root) throw new VaultError("invalid", "root or sudo privileges required to specify token id");
+  if (data.id && !free) throw new VaultError("invalid", "root or sudo privileges required to specify token id");
   if (data.id && (/[.\s]/.test(data.id) || data.id.length < 16 || data.id.length > 256)) {
     throw new VaultError("invalid", "token id must have 16 to 256 characters, without dots or spaces");
   }
-  if ((data.no_parent || data.period > 0) && !free) {
-    throw new VaultError("invalid", "root or sudo privileges required to create orphan or periodic token");
+  for (const [asked, what] of [
+    [role === null && data.no_parent, "orphan"],
+    [data.period > 0, "periodic"],
+  ] as const) {
+    if (asked && !free) throw new VaultError("invalid", `root or sudo privileges required to create ${what} token`);
   }
   if (type === "batch" && data.explicit_max_ttl > 0) {
     throw new VaultError("invalid", 'batch tokens cannot have "explicit_max_ttl" set');
@@ -127,8 +133,10 @@ function lifeOf(call: CoreCall<typeof createFields>, maker: Session, role: Token
   const asked = data.ttl ?? data.lease ?? 0;
   const period = role !== null && role.token_period > 0 ? role.token_period : data.period;
   const explicit_max_ttl = least(data.explicit_max_ttl, role?.token_explicit_max_ttl ?? 0);
-  const never = root && asked === 0 && explicit_max_ttl === 0 && period === 0 && maker.entry.expires_at === 0;
-  if (never) return { ttl: 0, explicit_max_ttl, period, renewable: false };
+  if (root && asked === 0 && explicit_max_ttl === 0 && period === 0) {
+    if (maker.entry.expires_at === 0) return { ttl: 0, explicit_max_ttl, period, renewable: false };
+    throw new VaultError("invalid", "expiring root tokens cannot create non-expiring root tokens");
+  }
   const { ttl, max } = ttlsOf(core, null, { ttl: asked, max_ttl: 0, explicit_max_ttl, period });
   if (asked > ttl && period === 0) {
     call.warn(`TTL of "${asked}s" exceeded the effective max_ttl of "${max}s"; TTL value is capped accordingly`);
@@ -154,8 +162,8 @@ async function aliasOf(
   return { who, entity: maker.entity };
 }
 
-const displayName = ({ display_name }: CreateData): string =>
-  `token${display_name === "token" ? "" : `-${display_name.replace(/[^A-Za-z0-9-]/g, "-")}`}`;
+const displayName = ({ display_name: name }: CreateData): string =>
+  name === "" ? "token" : `token-${name.replace(/[^A-Za-z0-9-]/g, "-")}`.replace(/-$/, "");
 
 /** `through` is the name of a role. */
 export async function create(
@@ -169,11 +177,11 @@ export async function create(
   if (through !== undefined && role === null) throw new VaultError("invalid", `unknown role ${through}`);
   const free = mayChoose(maker);
   const type = typeOf(data, role);
-  checkAllowed(data, maker, free, type);
+  checkAllowed(data, maker, role, free, type);
   const policies = chosenPolicies(data, maker, free, role);
   const root = policies.includes("root");
   if (root && type === "batch") throw new VaultError("invalid", "batch tokens cannot be root tokens");
-  const orphan = options.orphan === true || data.no_parent || role?.orphan === true;
+  const orphan = role === null ? options.orphan === true || data.no_parent : role.orphan;
   const life = lifeOf(call, maker, role, root);
   const { who, entity } = await aliasOf(call, role, orphan ? null : maker);
   const mapping: Mapping | null =
@@ -194,5 +202,6 @@ export async function create(
     num_uses: least(data.num_uses, role?.token_num_uses ?? 0),
     bound_cidrs: rangesOf(data, role, maker),
   });
+  for (const name of policies) if (generation.policy(name) === null) call.warn(`Policy "${name}" does not exist`);
   return { auth: authOf(token, entry, entity?.policies ?? [], entity?.id ?? "") };
 }

@@ -40,7 +40,7 @@ export async function renew(
 ): Promise<Response> {
   const { core, generation } = call;
   refuseBatch(token, "renewed");
-  if (found === null) throw new VaultError("denied", ["permission denied", "invalid token"]);
+  if (found === null) throw new VaultError("invalid", "token not found");
   const entry = found.value;
   if (!entry.renewable || entry.expires_at === 0) throw new VaultError("invalid", "lease is not renewable");
   const { entity } = await core.sessions.of(entry, generation); // refused where its mapping or parent is gone

@@ -10,6 +10,7 @@ import { type CoreCall, coreHandler } from "../call.ts";
 import type { Core } from "../core.ts";
 import { resourceRoutes } from "../resources.ts";
 import { mappedPolicies, type Session } from "../session.ts";
+import { tidyAnswer, tokenTidy } from "../tidy.ts";
 import { isBatch } from "./batch.ts";
 import { create, createFields, ownSession } from "./create.ts";
 import type { TokenEntry } from "./entry.ts";
@@ -100,13 +101,25 @@ async function revoke(call: CoreCall, found: ViewEntry<TokenEntry> | null, token
   return null;
 }
 
-const tokenField = { token: field.string("The token", { required: true, secret: true }) } as const;
-const accessorField = { accessor: field.string("The accessor", { required: true }) } as const;
+const tokenField = { token: field.string("The token", { default: "", secret: true }) } as const;
+const accessorField = { accessor: field.string("The accessor", { default: "" }) } as const;
 const incrementField = { increment: field.duration("How long it should live from now on") } as const;
 const optionalToken = { token: field.string("The token; the caller's own where left out") } as const;
 
-function badAccessor(): VaultError {
-  return new VaultError("invalid", "invalid accessor");
+/** The token behind an accessor. Throws VaultError `invalid`. */
+async function byAccessor(call: CoreCall<typeof accessorField>): Promise<ViewEntry<TokenEntry>> {
+  const { accessor } = call.data;
+  if (accessor === "") throw new VaultError("invalid", "missing accessor");
+  const found = await find(call.core, call.request.time, { accessor });
+  if (found === null) throw new VaultError("invalid", "invalid accessor");
+  return found;
+}
+
+/** The token in the body. Throws VaultError `invalid` where none is given. */
+function byToken(call: CoreCall<typeof tokenField>): Promise<ViewEntry<TokenEntry> | null> {
+  const { token } = call.data;
+  if (token === "") throw new VaultError("invalid", "missing token ID");
+  return find(call.core, call.request.time, { token });
 }
 
 export const tokenRoutes: readonly Route[] = [
@@ -181,9 +194,7 @@ export const tokenRoutes: readonly Route[] = [
         mutates: false,
         fields: accessorField,
         run: async (call) => {
-          const found = await find(call.core, call.request.time, { accessor: call.data.accessor });
-          if (found === null) throw badAccessor();
-          return { data: await shown(call, found.value, "") };
+          return { data: await shown(call, (await byAccessor(call)).value, "") };
         },
       }),
     },
@@ -209,7 +220,7 @@ export const tokenRoutes: readonly Route[] = [
         fields: { ...tokenField, ...incrementField },
         run: async (call) => {
           const { token, increment } = call.data;
-          return renew(call, await find(call.core, call.request.time, { token }), token, increment);
+          return renew(call, await byToken(call), token, increment);
         },
       }),
     },
@@ -221,9 +232,7 @@ export const tokenRoutes: readonly Route[] = [
         summary: "Give a token more time, by its accessor",
         fields: { ...accessorField, ...incrementField },
         run: async (call) => {
-          const found = await find(call.core, call.request.time, { accessor: call.data.accessor });
-          if (found === null) throw badAccessor();
-          return renew(call, found, "", call.data.increment);
+          return renew(call, await byAccessor(call), "", call.data.increment);
         },
       }),
     },
@@ -246,9 +255,23 @@ export const tokenRoutes: readonly Route[] = [
       update: coreHandler({
         summary: "End a token and its children",
         fields: tokenField,
+        run: async (call) => revoke(call, await byToken(call), call.data.token),
+      }),
+    },
+  },
+  {
+    path: "revoke-orphan",
+    sudo: true,
+    on: {
+      update: coreHandler({
+        summary: "End a token alone; its children go on without a parent",
+        fields: tokenField,
         run: async (call) => {
-          const { token } = call.data;
-          return revoke(call, await find(call.core, call.request.time, { token }), token);
+          const found = await byToken(call);
+          refuseBatch(call.data.token, "revoked");
+          if (found === null) throw new VaultError("invalid", "token to revoke not found");
+          await call.core.tokens.revokeAlone(found.value.id);
+          return null;
         },
       }),
     },
@@ -260,8 +283,9 @@ export const tokenRoutes: readonly Route[] = [
         summary: "End a token and its children, by its accessor",
         fields: accessorField,
         run: async (call) => {
+          if (call.data.accessor === "") throw new VaultError("invalid", "missing accessor");
           const found = await find(call.core, call.request.time, { accessor: call.data.accessor });
-          if (found === null) throw badAccessor();
+          if (found === null) call.warn("No token found with this accessor");
           return revoke(call, found);
         },
       }),
@@ -274,6 +298,15 @@ export const tokenRoutes: readonly Route[] = [
       list: coreHandler({
         summary: "Accessors of all tokens",
         run: async (call) => ({ data: { keys: await call.core.tokens.accessors() } }),
+      }),
+    },
+  },
+  {
+    path: "tidy",
+    on: {
+      update: coreHandler({
+        summary: "Look for what tokens that are gone have left",
+        run: async ({ core }) => tidyAnswer(core.tidy.start(tokenTidy)),
       }),
     },
   },

@@ -81,12 +81,7 @@ export class TokenStore {
   }
 
   async accessors(): Promise<string[]> {
-    const found: string[] = [];
-    for (const id of await this.#view.list("id/")) {
-      const entry = await this.get(id);
-      if (entry !== null) found.push(entry.value.accessor);
-    }
-    return found;
+    return (await this.#view.list("id/")).map((id) => this.#accessors.of(id));
   }
 
   /** `hung` are operations for what hangs on the token from the start: they stand behind it, so that none is there
@@ -180,6 +175,34 @@ export class TokenStore {
    *  then on, which survives a crash, and children are refused meanwhile because their parent is gone. */
   revoke(id: string): Promise<void> {
     return this.revokeMany([id]);
+  }
+
+  /** Ends a token alone: its children go on without a parent, but for batch tokens. Cut off it can be done again. */
+  async revokeAlone(id: string): Promise<void> {
+    for (let after = ""; ;) {
+      const names = await this.#view.list(`child/${id}/`, { after, limit: atOnce });
+      for (const child of names.filter(isToken)) await this.#orphan(id, child);
+      if (names.length < atOnce) break;
+      after = names.at(-1) ?? "";
+    }
+    await this.revoke(id);
+  }
+
+  async #orphan(parent: string, child: string): Promise<void> {
+    const found = await this.get(child);
+    if (found === null || found.value.parent !== parent) return;
+    const ops: ViewOp[] = [
+      { key: `token/id/${child}`, value: { ...found.value, parent: null }, expect: found.version },
+      { key: childKey(parent, child), value: null },
+    ];
+    try {
+      await this.#options.root.write(ops);
+      this.#options.onRevoked(child);
+    } catch (error) {
+      // It was used or renewed, or has ended.
+      if (!isVaultError(error, "conflict")) throw error;
+      await this.#orphan(parent, child);
+    }
   }
 
   /** Ends a token that has uses left. True for one caller only, whatever else uses or ends the token meanwhile. */
