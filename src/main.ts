@@ -9,4 +9,6 @@ if (major < needed) {
   process.exit(1);
 }
 const { run } = await import("./cli/program.ts");
+// Whoever reads the output may have seen enough (`writ plan | head`).
+process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 process.exitCode = await run(process.argv.slice(2));

@@ -1,10 +1,11 @@
-// The vault's HTTP API, for commands: where it is and who asks come from VAULT_ADDR and VAULT_TOKEN as for any client.
+// The vault's HTTP API, for commands: where it is and who asks come from VAULT_ADDR, VAULT_TOKEN and the rest of Vault's
+// variables, as for any client.
 // Must hold: a token goes to the address that the user named and nowhere else (no redirect is followed), and never into a
 // message.
 
 import { readFile } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
-import { request as httpsRequest } from "node:https";
+import { type RequestOptions, request as httpsRequest } from "node:https";
 import { join } from "node:path";
 import { request as httpRequest } from "../lib/http.ts";
 
@@ -29,15 +30,33 @@ export interface Client {
   /** Null where neither the environment nor the token file has one. */
   readonly token: string | null;
   /** Any status but redirects is an answer. Throws CommandError where the server cannot be reached. */
-  send(method: string, path: string, body?: unknown): Promise<Answer>;
+  send(method: string, path: string, body?: unknown, more?: Headers): Promise<Answer>;
   /** The same, but statuses from 400 on (but those in `expected`) throw CommandError with what the server says. */
-  call(method: string, path: string, body?: unknown, expected?: readonly number[]): Promise<Answer>;
+  call(method: string, path: string, body?: unknown, expected?: readonly number[], more?: Headers): Promise<Answer>;
+  /** The same server, asked with another token. */
+  as(token: string): Client;
   /** The bytes that a POST is answered with, as they come: they end in an error where the server breaks off. */
   download(path: string, body: unknown): Promise<AsyncIterable<Uint8Array>>;
 }
 
+export type Headers = Readonly<Record<string, string>>;
 type Environment = Readonly<Record<string, string | undefined>>;
 
+/** Where tokens are kept between commands, as by Vault's. Null where there is no home. */
+export const tokenFile = (env: Environment): string | null =>
+  env["HOME"] === undefined ? null : join(env["HOME"], ".vault-token");
+
+/** A path of the API as it is typed: each segment is sent as it stands. Throws CommandError. */
+export function apiPath(text: string): string {
+  const segments = text.replace(/^\/+|\/+$/g, "").split("/");
+  if (segments.some((segment) => segment === "" || segment === "." || segment === "..")) {
+    throw new CommandError(`${JSON.stringify(text)} is no path: it has an empty segment, "." or ".."`);
+  }
+  return segments.map(encodeURIComponent).join("/");
+}
+
+/** The exit code where the server, or the way to it, is at fault, as Vault's: 1 is for what is wrong here. */
+export const remote = 2;
 const maxAnswer = 64 * 1024 * 1024;
 const timeoutMs = 90_000;
 const defaultAddress = "http://127.0.0.1:8200";
@@ -45,8 +64,8 @@ const defaultAddress = "http://127.0.0.1:8200";
 async function tokenOf(env: Environment): Promise<string | null> {
   const given = env["VAULT_TOKEN"]?.trim();
   if (given !== undefined && given !== "") return given;
-  if (env["HOME"] === undefined) return null;
-  const file = await readFile(join(env["HOME"], ".vault-token"), "utf8").catch(() => "");
+  const path = tokenFile(env);
+  const file = path === null ? "" : await readFile(path, "utf8").catch(() => "");
   return file.trim() === "" ? null : file.trim();
 }
 
@@ -57,6 +76,20 @@ function target(address: string): { readonly url: URL; readonly socketPath?: str
   }
   const url = new URL(address);
   return { url };
+}
+
+/** Certificates to trust and to show, from files. Throws CommandError. */
+async function tlsOf(env: Environment): Promise<RequestOptions> {
+  const read = async (name: string): Promise<Buffer | undefined> => {
+    const file = env[name];
+    if (file === undefined || file === "") return undefined;
+    return readFile(file).catch((error: NodeJS.ErrnoException) => {
+      throw new CommandError(`${name}: ${file} cannot be read (${error.code ?? "unknown"})`);
+    });
+  };
+  const [ca, cert, key] = [await read("VAULT_CACERT"), await read("VAULT_CLIENT_CERT"), await read("VAULT_CLIENT_KEY")];
+  const servername = env["VAULT_TLS_SERVER_NAME"];
+  return { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), ...(servername && { servername }) };
 }
 
 async function bodyOf(message: IncomingMessage): Promise<string> {
@@ -70,35 +103,47 @@ async function bodyOf(message: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
+const untrusted = "its certificate is not trusted here: name the authority's file in VAULT_CACERT";
 const hints: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there: start the server (npm start, or writ server --config FILE), or set VAULT_ADDR",
   ENOENT: "there is no such socket: start the server, or set VAULT_ADDR",
   ENOTFOUND: "there is no such host: check VAULT_ADDR",
+  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
+  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
+  CERT_HAS_EXPIRED: "its certificate has expired",
+  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another name: check VAULT_ADDR, or set VAULT_TLS_SERVER_NAME",
   ECONNRESET:
     "the server closed the connection: is VAULT_ADDR https where the server speaks http, or the other way round?",
 };
 
-function ask(
-  address: string,
-  token: string | null,
-  method: string,
-  path: string,
-  body: unknown,
-): Promise<IncomingMessage> {
-  const { url, socketPath } = target(address);
+/** Whom to ask, and as whom. */
+interface Way {
+  readonly address: string;
+  readonly token: string | null;
+  readonly headers: Headers;
+  readonly tls: RequestOptions;
+}
+
+function ask(way: Way, method: string, path: string, body: unknown, more: Headers = {}): Promise<IncomingMessage> {
+  const { url, socketPath } = target(way.address);
   const data = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const send = url.protocol === "https:" ? httpsRequest : httpRequest;
   const outgoing = send(
     new URL(`/v1/${path}`, url),
     {
+      ...way.tls,
       method,
       timeout: timeoutMs,
       ...(socketPath !== undefined && { socketPath }),
       headers: {
         "X-Vault-Request": "true",
-        ...(token !== null && { "X-Vault-Token": token }),
+        ...(way.token !== null && { "X-Vault-Token": way.token }),
         ...(data && { "Content-Type": "application/json", "Content-Length": data.length }),
+        ...way.headers,
+        ...more,
       },
     },
     resolve,
@@ -119,34 +164,47 @@ async function answerOf(message: IncomingMessage): Promise<Answer> {
   }
 }
 
-/** What the server said, and what to do next. */
-function refusal(method: string, path: string, { status, body }: Answer, token: string | null): string {
-  const said = Array.isArray(body?.["errors"]) ? body["errors"].map(String).join("; ") : "";
-  const next =
-    status === 403 && token === null
-      ? "; set VAULT_TOKEN, or put a token into ~/.vault-token"
-      : status === 403
-        ? "; the token lacks a policy for this path, or is no longer valid"
-        : status === 503
-          ? "; unseal it first: writ operator unseal"
-          : "";
-  return `${method} ${path}: ${status}${said === "" ? "" : ` ${said}`}${next}`;
+const errorsOf = ({ body }: Answer): readonly string[] =>
+  Array.isArray(body?.["errors"]) ? body["errors"].map(String) : [];
+
+/** How far the unsealing of a vault that is sealed has come. */
+function sealedBy({ body }: Answer): string {
+  if (body?.["initialized"] === false) return "it is not initialised: writ operator init";
+  const [given, needed] = [Number(body?.["progress"] ?? 0), Number(body?.["t"] ?? 0)];
+  const missing = needed - given;
+  return missing > 0
+    ? `it is sealed, and ${missing} of ${needed} shares are missing: writ operator unseal, for each`
+    : "it is sealed: writ operator unseal";
 }
 
-/** `env` is the process's environment. */
-export async function createClient(env: Environment): Promise<Client> {
-  const address = env["VAULT_ADDR"]?.trim() || defaultAddress;
-  target(address);
-  const token = await tokenOf(env);
-  if (token !== null && !/^[\x21-\x7e]+$/.test(token)) throw new CommandError("VAULT_TOKEN must be one word");
-  const explain = (error: NodeJS.ErrnoException): never => {
-    throw new CommandError(`${address}: ${hints[error.code ?? ""] ?? error.message}`);
+/** What the server said, and what to do next. */
+async function refusal(way: Way, method: string, path: string, answer: Answer): Promise<string> {
+  const { status } = answer;
+  const errors = errorsOf(answer);
+  const said = errors.length === 0 ? "" : ` ${errors.join("; ")}`;
+  const next = async (): Promise<string> => {
+    if (status === 503) return sealedBy(await ask(way, "GET", "sys/seal-status", undefined).then(answerOf));
+    if (status !== 403) return "";
+    if (way.token === null) return "no token is given: writ login, or set VAULT_TOKEN";
+    // A valid token is told what it lacks.
+    return errors.length > 1 ? "" : "the token is not valid, or not any more: writ login";
   };
-  const send: Client["send"] = async (method, path, body) => {
-    const answer = await ask(address, token, method, path, body).then(answerOf).catch(explain);
+  const what = await next().catch(() => "");
+  return `${method} ${path}: ${status}${said}${what === "" ? "" : `; ${what}`}`;
+}
+
+function clientOf(way: Way): Client {
+  const { address, token } = way;
+  const explain = (error: NodeJS.ErrnoException): never => {
+    if (error instanceof CommandError) throw error;
+    throw new CommandError(`${address}: ${hints[error.code ?? ""] ?? error.message}`, remote);
+  };
+  const send: Client["send"] = async (method, path, body, more) => {
+    const answer = await ask(way, method, path, body, more).then(answerOf).catch(explain);
     if (answer.status >= 300 && answer.status < 400) {
       throw new CommandError(
         `${address} answers with a redirect, which is not followed: set VAULT_ADDR to the server itself`,
+        remote,
       );
     }
     return answer;
@@ -155,18 +213,30 @@ export async function createClient(env: Environment): Promise<Client> {
     address,
     token,
     send,
+    as: (other) => clientOf({ ...way, token: other }),
     download: async (path, body) => {
-      const message = await ask(address, token, "POST", path, body).catch(explain);
+      const message = await ask(way, "POST", path, body).catch(explain);
       if (message.statusCode === 200 && message.headers["content-type"] === "application/octet-stream") return message;
       const answer = await answerOf(message).catch(explain);
-      throw new CommandError(refusal("POST", path, answer, token));
+      throw new CommandError(await refusal(way, "POST", path, answer), remote);
     },
-    call: async (method, path, body, expected = []) => {
-      const answer = await send(method, path, body);
+    call: async (method, path, body, expected = [], more = {}) => {
+      const answer = await send(method, path, body, more);
       if (answer.status >= 400 && !expected.includes(answer.status)) {
-        throw new CommandError(refusal(method, path, answer, token));
+        throw new CommandError(await refusal(way, method, path, answer), remote);
       }
       return answer;
     },
   };
+}
+
+/** `env` is the process's environment. */
+export async function createClient(env: Environment): Promise<Client> {
+  const address = env["VAULT_ADDR"]?.trim() || defaultAddress;
+  target(address);
+  const token = await tokenOf(env);
+  if (token !== null && !/^[\x21-\x7e]+$/.test(token)) throw new CommandError("VAULT_TOKEN must be one word");
+  const namespace = env["VAULT_NAMESPACE"]?.trim();
+  const headers = namespace ? { "X-Vault-Namespace": namespace } : {};
+  return clientOf({ address, token, headers, tls: await tlsOf(env) });
 }

@@ -30,6 +30,9 @@ async function operator(args: readonly string[], secret = ""): Promise<Result> {
     err: (line) => (lines.err += `${line}\n`),
     env: { VAULT_ADDR: `http://${running.addresses[0]}`, VAULT_TOKEN: token },
     secret: () => Promise.resolve(Buffer.from(secret)),
+    input: () => Promise.resolve(""),
+    progress: () => {},
+    raw: (text) => (lines.out += text),
   };
   return { code: await run(["operator", ...args], io), ...lines };
 }
@@ -68,20 +71,20 @@ test("rekey asks for present shares, shows new ones once, and takes enough of th
   expect(await operator(["rekey"], shares[0])).toMatchObject({ code: 1, err: expect.stringContaining("--init") });
   expect(await operator(["rekey", "--status"])).toMatchObject({ code: 0, out: "No rekey is in progress\n" });
   const start = ["rekey", "--init", "--key-shares", "4", "--key-threshold", "2"];
-  expect((await operator(start)).code).toBe(2);
+  expect((await operator(start)).code).toBe(0);
   expect(await operator(["rekey", "--cancel"])).toMatchObject({ code: 0 });
-  expect((await operator(start)).code).toBe(2);
+  expect((await operator(start)).code).toBe(0);
   expect(await operator(["rekey"], "")).toMatchObject({ code: 1, err: expect.stringContaining("no present key") });
-  expect(await operator(["rekey"], shares[2])).toMatchObject({ code: 2, out: "1 of 2 present shares given\n" });
+  expect(await operator(["rekey"], shares[2])).toMatchObject({ code: 0, out: "1 of 2 present shares given\n" });
   const made = await operator(["rekey"], shares[0]);
   const fresh = keysIn(made.out);
-  expect([made.code, fresh.length]).toEqual([2, 4]);
+  expect([made.code, fresh.length]).toEqual([0, 4]);
   expect((await operator(["rekey", "--status"])).out).toContain("waits for new shares to be given back");
-  expect(await operator(["rekey"], fresh[3])).toMatchObject({ code: 2, out: "1 of 2 new shares given\n" });
+  expect(await operator(["rekey"], fresh[3])).toMatchObject({ code: 0, out: "1 of 2 new shares given\n" });
   expect(await operator(["rekey"], fresh[1])).toMatchObject({ code: 0, out: expect.stringContaining("are valid") });
   await operator(["seal"]);
   await operator(["unseal"], shares[0]);
-  expect((await operator(["unseal"], shares[1])).code).toBe(1);
+  expect((await operator(["unseal"], shares[1])).code).toBe(2);
   await operator(["unseal"], fresh[0]);
   expect(await operator(["unseal"], fresh[2])).toMatchObject({ code: 0, out: "Unsealed\n" });
   shares = fresh;
@@ -90,9 +93,9 @@ test("rekey asks for present shares, shows new ones once, and takes enough of th
 test("generate-root gives a token to whoever has the password", async () => {
   const { code, out } = await operator(["generate-root", "--init"]);
   const otp = /password: (\S+)/.exec(out)?.[1] ?? "";
-  expect([code, otp.length]).toEqual([2, 32]);
+  expect([code, otp.length]).toEqual([0, 32]);
   expect((await operator(["generate-root", "--status"])).out).toBe("0 of 2 shares given\n");
-  expect(await operator(["generate-root"], shares[0])).toMatchObject({ code: 2 });
+  expect(await operator(["generate-root"], shares[0])).toMatchObject({ code: 0 });
   const last = await operator(["generate-root"], shares[1]);
   const encoded = /Encoded token: (\S+)/.exec(last.out)?.[1] ?? "";
   const decoded = await operator(["generate-root", "--decode", encoded], otp);

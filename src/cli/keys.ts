@@ -59,7 +59,6 @@ function showShares(io: Io, made: Body): void {
   );
 }
 
-/** Exit code 0 where nothing is left to do, 2 while more shares are needed. */
 export async function rekey(client: Client, io: Io, options: RekeyOptions): Promise<number> {
   if (options.cancel) {
     await client.call("DELETE", "sys/rekey/init");
@@ -74,13 +73,13 @@ export async function rekey(client: Client, io: Io, options: RekeyOptions): Prom
     });
     io.out(rekeyLine(status));
     io.err("Give enough present shares now: writ operator rekey, for each.");
-    return 2;
+    return 0;
   }
   const status = await bodyOf(client, "GET", "sys/rekey/init");
   if (options.status || status["started"] !== true) {
     io.out(rekeyLine(status));
     if (!options.status) throw new CommandError("start one first: writ operator rekey --init");
-    return status["started"] === true ? 2 : 0;
+    return 0;
   }
   const verification = status["verification_nonce"];
   if (verification !== undefined) return verifyRekey(client, io, verification);
@@ -90,10 +89,10 @@ export async function rekey(client: Client, io: Io, options: RekeyOptions): Prom
   });
   if (made["complete"] !== true) {
     io.out(counted(made["progress"], made["required"], "present shares"));
-    return 2;
+    return 0;
   }
   showShares(io, made);
-  return made["verification_required"] === true ? 2 : 0;
+  return 0;
 }
 
 async function verifyRekey(client: Client, io: Io, nonce: unknown): Promise<number> {
@@ -102,7 +101,7 @@ async function verifyRekey(client: Client, io: Io, nonce: unknown): Promise<numb
   io.out(
     done ? "The new shares are valid, those from before are not" : counted(given["progress"], given["t"], "new shares"),
   );
-  return done ? 0 : 2;
+  return 0;
 }
 
 export interface RootOptions {
@@ -114,7 +113,6 @@ export interface RootOptions {
 
 const path = "sys/generate-root/attempt";
 
-/** Exit code 0 where nothing is left to do, 2 while more shares are needed. */
 export async function generateRoot(client: Client, io: Io, options: RootOptions): Promise<number> {
   if (options.decode !== undefined) return decode(io, options.decode);
   if (options.cancel) {
@@ -129,20 +127,20 @@ export async function generateRoot(client: Client, io: Io, options: RootOptions)
       `It is shown once, and decodes the token: keep it for yourself. Give ${String(required)} shares now: ` +
         "writ operator generate-root, for each.",
     );
-    return 2;
+    return 0;
   }
   const status = await bodyOf(client, "GET", path);
   const started = status["started"] === true;
   if (options.status) {
     io.out(started ? counted(status["progress"], status["required"], "shares") : "No root generation is in progress");
-    return started ? 2 : 0;
+    return 0;
   }
   if (!started) throw new CommandError("no root generation is in progress: writ operator generate-root --init");
   const key = await ask(io, "Unseal key");
   const given = await bodyOf(client, "POST", "sys/generate-root/update", { key, nonce: status["nonce"] });
   if (given["complete"] !== true) {
     io.out(counted(given["progress"], given["required"], "shares"));
-    return 2;
+    return 0;
   }
   const encoded = String(given["encoded_token"]);
   io.out(`Encoded token: ${encoded}`);

@@ -29,14 +29,13 @@ export async function init(
   return 0;
 }
 
-/** Exit code 0 once unsealed, 2 while more shares are needed. */
 export async function unseal(client: Client, io: Io, options: { readonly reset: boolean }): Promise<number> {
   const share = options.reset ? null : (await io.secret("Unseal key (not shown): ")).toString("latin1").trim();
   if (share === "") throw new CommandError("no unseal key was given: type one, or pipe it in");
   const { body } = await client.call("POST", "sys/unseal", share === null ? { reset: true } : { key: share });
   const sealed = body?.["sealed"] !== false;
   io.out(sealed ? `Sealed: ${String(body?.["progress"])} of ${String(body?.["t"])} shares given` : "Unsealed");
-  return sealed ? 2 : 0;
+  return 0;
 }
 
 export async function seal(client: Client, io: Io): Promise<number> {

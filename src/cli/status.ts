@@ -2,6 +2,7 @@
 
 import { type Answer, type Client, CommandError } from "./client.ts";
 import type { Io } from "./io.ts";
+import { isTable, plain } from "./show.ts";
 
 interface CommitView {
   readonly commit: string;
@@ -46,9 +47,6 @@ export interface GitStatus {
     readonly state: string;
   }[];
 }
-
-/** What servers send is shown as text, never as terminal control. */
-const plain = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}]/gu, "?");
 
 const commitLine = ({ commit, author, since, time, subject }: CommitView): string =>
   `${commit.slice(0, 12)} since ${since ?? time}, by ${author}: ${subject}`;
@@ -122,13 +120,23 @@ function shown(answer: Answer | null, path: string, what: string, of: (body: Ans
 const dataOf = (body: Answer["body"]): unknown => body?.["data"] ?? body;
 
 /** Exit code 0 where the vault serves, 2 where it is sealed or not initialised. */
-export async function status(client: Client, io: Io, options: { readonly json: boolean }): Promise<number> {
-  const seal = (await client.call("GET", "sys/seal-status")).body ?? {};
+export async function status(
+  client: Client,
+  io: Io,
+  options: { readonly json: boolean; readonly format?: string },
+): Promise<number> {
+  // 2 is for a vault that is sealed, and says so.
+  const seal =
+    (
+      await client.call("GET", "sys/seal-status").catch((error: unknown) => {
+        throw error instanceof CommandError ? new CommandError(error.message) : error;
+      })
+    ).body ?? {};
   const sealed = seal["sealed"] !== false;
   const ask = (path: string): Promise<Answer | null> =>
     sealed || client.token === null ? Promise.resolve(null) : client.call("GET", path, undefined, [403, 404]);
   const [git, audit] = await Promise.all([ask("sys/gitops/status"), ask("sys/audit")]);
-  if (options.json) {
+  if (options.json || !isTable(io, options)) {
     const data = (answer: Answer | null): unknown => (answer?.status === 200 ? dataOf(answer.body) : null);
     io.out(JSON.stringify({ seal, gitops: data(git), audit: data(audit) }, null, 2));
     return sealed ? 2 : 0;

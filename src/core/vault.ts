@@ -8,7 +8,7 @@ import { randomUUID } from "node:crypto";
 import { randomKey, zero } from "../lib/bytes.ts";
 import type { SteadyClock } from "../lib/clock.ts";
 import { systemTimer } from "../lib/flight.ts";
-import type { LeveledLogger } from "../lib/log.ts";
+import type { Logger } from "../lib/log.ts";
 import { Mutex } from "../lib/mutex.ts";
 import type { AuditDevice, AuditPlugin, Head } from "../sdk/audit.ts";
 import { isVaultError, VaultError } from "../sdk/errors.ts";
@@ -44,7 +44,7 @@ export interface VaultOptions {
   readonly audit: readonly AuditEntry[];
   readonly sysRoutes: () => readonly Route[];
   readonly clock: SteadyClock;
-  readonly log: LeveledLogger;
+  readonly log: Logger;
   /** Seconds. */
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
@@ -217,8 +217,7 @@ export class Vault implements Door {
   }
 
   #newCore(broker: Broker): Core {
-    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, leaseDeadline, audit, version } =
-      this.#options;
+    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, leaseDeadline, audit } = this.#options;
     return new Core({
       barrier: this.#barrier,
       broker,
@@ -233,7 +232,6 @@ export class Vault implements Door {
       seal: () => this.seal(),
       rekey: this.#rekey,
       rootGeneration: this.#rootGeneration,
-      version,
       unauthenticated: new Set(this.#options.allowUnauthenticated),
     });
   }

@@ -33,7 +33,8 @@ describe("generations", () => {
   it("refuses to write over the API what Git manages, with the place to change", async () => {
     const h = await harness();
     await h.target.apply(setOf("b2", engine("secret"), policy("p", "secret/data/x")), []);
-    const where = /managed by Git: change it in policies\/all\.yaml:3 \(commit b20000000000\)/;
+    const where =
+      /managed by Git: change it in policies\/all\.yaml:3 and push; git show b20000000000:policies\/all\.yaml shows it/;
     expect(
       await refusal(h.ask("update", "sys/policies/acl/p", { policy: 'path "a" { capabilities = ["read"] }' })),
     ).toMatch(where);

@@ -1,0 +1,251 @@
+// `writ token|policy|lease|secrets|auth|audit`: who may what, until when, and where things are mounted.
+// Must hold: a token is typed, piped in or the caller's own, and never an argument.
+
+import { apiPath, type Client, CommandError, remote } from "./client.ts";
+import { dataOf, mapOf, textOf } from "./input.ts";
+import type { Io } from "./io.ts";
+import { contentOf, showAnswer } from "./paths.ts";
+import { isTable, json, show, showKeys, type ShowOptions, table } from "./show.ts";
+
+type Body = Readonly<Record<string, unknown>>;
+
+const data = (body: Body | null): Body => (body?.["data"] ?? {}) as Body;
+const typed = async (io: Io, what: string): Promise<string> => {
+  const text = (await io.secret(`${what} (not shown): `)).toString("latin1").trim();
+  if (text === "") throw new CommandError(`no ${what.toLowerCase()} was given: type one, or pipe it in`);
+  return text;
+};
+
+export interface CreateOptions extends ShowOptions {
+  readonly policy?: readonly string[];
+  readonly ttl?: string;
+  readonly explicitMaxTtl?: string;
+  readonly period?: string;
+  readonly useLimit?: string;
+  readonly displayName?: string;
+  readonly metadata?: readonly string[];
+  readonly orphan?: boolean;
+  readonly role?: string;
+  readonly type?: string;
+  readonly defaultPolicy: boolean;
+  readonly wrapTtl?: string;
+}
+
+export async function createToken(client: Client, io: Io, options: CreateOptions): Promise<number> {
+  const path = options.role === undefined ? "create" : `create/${apiPath(options.role)}`;
+  const body = {
+    ...(options.policy && { policies: options.policy }),
+    ...(options.ttl && { ttl: options.ttl }),
+    ...(options.explicitMaxTtl && { explicit_max_ttl: options.explicitMaxTtl }),
+    ...(options.period && { period: options.period }),
+    ...(options.useLimit && { num_uses: Number(options.useLimit) }),
+    ...(options.displayName && { display_name: options.displayName }),
+    ...(options.metadata && { meta: mapOf(options.metadata) }),
+    ...(options.type && { type: options.type }),
+    ...(!options.defaultPolicy && { no_default_policy: true }),
+  };
+  const where = options.orphan === true && options.role === undefined ? "create-orphan" : path;
+  const wrap = options.wrapTtl === undefined ? {} : { "X-Vault-Wrap-TTL": options.wrapTtl };
+  const answer = await client.call("POST", `auth/token/${where}`, body, [], wrap);
+  const content = contentOf(answer.body ?? {});
+  const { client_token: token, ...rest } = content;
+  show(io, answer.body, token === undefined ? content : { token, ...rest }, options);
+  return 0;
+}
+
+export interface TokenOptions extends ShowOptions {
+  readonly accessor?: string;
+  readonly self?: boolean;
+  readonly increment?: string;
+  readonly mode?: string;
+}
+
+/** Where to ask, and with what: by accessor, about the caller's own token, or about one that is typed. */
+async function meant(io: Io, what: "lookup" | "renew" | "revoke", options: TokenOptions) {
+  if (options.accessor !== undefined) return { path: `${what}-accessor`, body: { accessor: options.accessor } };
+  if (options.self === true) return { path: `${what}-self`, body: {} };
+  return { path: what, body: { token: await typed(io, "Token") } };
+}
+
+export async function lookupToken(client: Client, io: Io, options: TokenOptions): Promise<number> {
+  const { path, body } = await meant(io, "lookup", options);
+  const { body: found } = await client.call(
+    path === "lookup-self" ? "GET" : "POST",
+    `auth/token/${path}`,
+    path === "lookup-self" ? undefined : body,
+  );
+  const { id: _id, ...rest } = data(found);
+  show(io, found, options.field === undefined ? rest : data(found), options);
+  return 0;
+}
+
+export async function renewToken(client: Client, io: Io, options: TokenOptions): Promise<number> {
+  const { path, body } = await meant(io, "renew", options);
+  const increment = options.increment === undefined ? {} : { increment: options.increment };
+  const answer = await client.call("POST", `auth/token/${path}`, { ...body, ...increment });
+  const { client_token: _token, ...rest } = contentOf(answer.body ?? {});
+  show(io, answer.body, rest, options);
+  return 0;
+}
+
+export async function revokeToken(client: Client, io: Io, options: TokenOptions): Promise<number> {
+  const { path, body } = await meant(io, "revoke", options);
+  if (options.mode !== undefined && (options.mode !== "orphan" || path !== "revoke")) {
+    throw new CommandError("--mode is orphan, for a token that is typed: its children stay");
+  }
+  await client.call("POST", `auth/token/${options.mode === "orphan" ? "revoke-orphan" : path}`, body);
+  io.out("The token is revoked, if it was there");
+  return 0;
+}
+
+export async function capabilities(client: Client, io: Io, paths: readonly string[], options: TokenOptions) {
+  const own = options.accessor === undefined;
+  const body = own ? { paths } : { paths, accessor: options.accessor };
+  const { body: answer } = await client.call("POST", own ? "sys/capabilities-self" : "sys/capabilities-accessor", body);
+  const found = Object.fromEntries(paths.map((path) => [path, data(answer)[path]]));
+  if (!isTable(io, options)) json(io, found);
+  else table(io, ["Path", "Capabilities"], Object.entries(found));
+  return 0;
+}
+
+const policyPath = (name: string): string => `sys/policies/acl/${encodeURIComponent(name)}`;
+
+export async function listPolicies(client: Client, io: Io, options: ShowOptions): Promise<number> {
+  const { body } = await client.call("GET", "sys/policies/acl?list=true");
+  showKeys(io, data(body)["keys"] as readonly string[], options);
+  return 0;
+}
+
+export async function readPolicy(client: Client, io: Io, name: string, options: ShowOptions): Promise<number> {
+  const { body, status } = await client.call("GET", policyPath(name), undefined, [404]);
+  if (status === 404) throw new CommandError(`there is no policy ${name}`, remote);
+  if (options.field !== undefined || !isTable(io, options)) show(io, body, data(body), options);
+  else io.out(String(data(body)["policy"]).trimEnd());
+  return 0;
+}
+
+export async function writePolicy(client: Client, io: Io, name: string, source: string): Promise<number> {
+  await client.call("POST", policyPath(name), { policy: await textOf(source, io) });
+  io.out(`Written: policy ${name}`);
+  return 0;
+}
+
+export async function deletePolicy(client: Client, io: Io, name: string): Promise<number> {
+  await client.call("DELETE", policyPath(name));
+  io.out(`Deleted: policy ${name}`);
+  return 0;
+}
+
+export interface LeaseOptions extends ShowOptions {
+  readonly increment?: string;
+  readonly prefix?: boolean;
+  readonly force?: boolean;
+  readonly full?: boolean;
+}
+
+export async function listLeases(client: Client, io: Io, prefix: string, options: LeaseOptions): Promise<number> {
+  const { body, status } = await client.call("GET", `sys/leases/lookup/${apiPath(prefix)}?list=true`, undefined, [404]);
+  if (status === 404) throw new CommandError(`there are no leases below ${prefix}`, remote);
+  const keys = data(body)["keys"] as readonly string[];
+  if (options.full === true) for (const key of keys) io.out(`${prefix.replace(/\/+$/, "")}/${key}`);
+  else showKeys(io, keys, options);
+  return 0;
+}
+
+export async function lookupLease(client: Client, io: Io, id: string, options: ShowOptions): Promise<number> {
+  const answer = await client.call("POST", "sys/leases/lookup", { lease_id: id });
+  showAnswer(io, answer, options);
+  return 0;
+}
+
+export async function renewLease(client: Client, io: Io, id: string, options: LeaseOptions): Promise<number> {
+  const increment = options.increment === undefined ? {} : { increment: options.increment };
+  const { body } = await client.call("POST", "sys/leases/renew", { lease_id: id, ...increment });
+  const { lease_id, lease_duration, renewable } = body ?? {};
+  show(io, body, { lease_id, lease_duration, renewable }, options);
+  return 0;
+}
+
+export async function revokeLease(client: Client, io: Io, id: string, options: LeaseOptions): Promise<number> {
+  if (options.force === true && options.prefix !== true) throw new CommandError("--force goes with --prefix");
+  const where = options.force === true ? "revoke-force" : "revoke-prefix";
+  if (options.prefix === true) await client.call("POST", `sys/leases/${where}/${apiPath(id)}`);
+  else await client.call("POST", "sys/leases/revoke", { lease_id: id });
+  io.out(options.prefix === true ? `Everything below ${id} is revoked` : "The lease is revoked");
+  return 0;
+}
+
+export type Side = "mounts" | "auth";
+
+export async function listMounts(client: Client, io: Io, side: Side, options: ShowOptions): Promise<number> {
+  const { body } = await client.call("GET", `sys/${side}`);
+  const mounts = data(body) as Readonly<Record<string, Body>>;
+  if (!isTable(io, options)) json(io, mounts);
+  else {
+    const rows = Object.entries(mounts).map(([path, mount]) => [
+      path,
+      mount["type"],
+      mount["accessor"],
+      mount["description"],
+    ]);
+    table(io, ["Path", "Type", "Accessor", "Description"], rows);
+  }
+  return 0;
+}
+
+export interface EnableOptions {
+  readonly path?: string;
+  readonly description?: string;
+  readonly version?: string;
+}
+
+export async function enable(
+  client: Client,
+  io: Io,
+  side: Side,
+  type: string,
+  words: readonly string[],
+  options: EnableOptions,
+) {
+  const path = options.path ?? type;
+  const body = {
+    type,
+    ...(options.description && { description: options.description }),
+    ...(options.version && { options: { version: options.version } }),
+    ...(words.length > 0 && { config: await dataOf(words, io) }),
+  };
+  await client.call("POST", `sys/${side}/${apiPath(path)}`, body);
+  io.out(`${type} is mounted at ${side === "auth" ? "auth/" : ""}${path}/`);
+  return 0;
+}
+
+export async function disable(client: Client, io: Io, side: Side, path: string): Promise<number> {
+  await client.call("DELETE", `sys/${side}/${apiPath(path)}`);
+  io.out(`Nothing is mounted at ${side === "auth" ? "auth/" : ""}${path}/ any more`);
+  return 0;
+}
+
+export async function listAudit(client: Client, io: Io, options: ShowOptions): Promise<number> {
+  const { body } = await client.call("GET", "sys/audit");
+  const devices = data(body) as Readonly<Record<string, { type: string; options: Readonly<Record<string, string>> }>>;
+  if (!isTable(io, options)) json(io, devices);
+  else {
+    const rows = Object.entries(devices).map(([name, { type, options: facts }]) => [
+      name,
+      type,
+      facts["state"],
+      facts["head"],
+    ]);
+    table(io, ["Device", "Type", "State", "Lines"], rows);
+  }
+  return 0;
+}
+
+/** What stands in the log in place of a value, to look for it there. */
+export async function auditHash(client: Client, io: Io, device: string, options: ShowOptions): Promise<number> {
+  const input = await typed(io, "Value");
+  const { body } = await client.call("POST", `sys/audit-hash/${apiPath(device)}`, { input });
+  if (options.field !== undefined || !isTable(io, options)) show(io, body, data(body), options);
+  else io.out(String(data(body)["hash"]));
+  return 0;
+}

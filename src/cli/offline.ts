@@ -1,0 +1,104 @@
+// The commands that need no server, as they are declared.
+
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { version } from "../version.ts";
+import type { VerifyOptions } from "./audit.ts";
+import { example, online, type Shell } from "./command.ts";
+import type { PlanOptions } from "./plan.ts";
+import type { ShowOptions } from "./show.ts";
+
+const allowOption = ["--allow <name...>", "what the server's config lists under gitops.allow"] as const;
+
+function atLeastZero(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("must be a whole number");
+  return Number(text);
+}
+
+/** Commands that need no server. */
+export function offline(program: Command, shell: Shell): void {
+  const { io, run } = shell;
+  // Their texts bring their own line ends.
+  const texts = {
+    out: (text: string): void => io.out(text.replace(/\n$/, "")),
+    error: (text: string): void => io.err(text.replace(/\n$/, "")),
+  };
+  const check = program
+    .command("check")
+    .description("Tells all that is wrong with the documents in a folder, offline; exit code 1 where anything is")
+    .argument("[dir]", "the folder of the documents", ".")
+    .option(...allowOption)
+    .action((dir: string, options: { allow?: string[] }) =>
+      run(
+        Promise.all([import("./check.ts"), import("../registry.ts")]).then(([module, { kinds }]) =>
+          module.check(dir, texts, kinds, options),
+        ),
+      ),
+    );
+  example(check, "writ check .");
+  const plan = program
+    .command("plan")
+    .description("Shows what changes from BASE to HEAD, document by document, offline")
+    .argument("[base]", "a commit; what is upstream where left out")
+    .argument("[head]", "a commit; the files on disk where left out")
+    .option("--dir <dir>", "the folder of the documents", ".")
+    .option("--max-deletions <number>", "as gitops.max_deletions of the server", atLeastZero)
+    .option(...allowOption)
+    .action((base: string | undefined, head: string | undefined, options: Omit<PlanOptions, "base" | "head">) =>
+      run(
+        Promise.all([import("./plan.ts"), import("../registry.ts")]).then(([module, { kinds }]) =>
+          module.plan(
+            { ...options, ...(base !== undefined && { base }), ...(head !== undefined && { head }) },
+            texts,
+            kinds,
+          ),
+        ),
+      ),
+    );
+  example(plan, "writ plan");
+  const schemas = program
+    .command("schemas")
+    .description("Writes the JSON Schemas for editors")
+    .option("--check", "only says whether they are up to date", false)
+    .option("--folder <folder>", "where they are written; the program's own where left out")
+    .action((options: { check: boolean; folder?: string }) =>
+      run(import("./schemas.ts").then((module) => module.schemas(io, options))),
+    );
+  example(schemas, "writ schemas --folder schemas");
+  const told = program
+    .command("version")
+    .description("Prints the version")
+    .action(() => io.out(`writ ${version} (node ${process.version})`));
+  example(told, "writ version");
+}
+
+/** Logs are verified offline; the rest is asked of the server. */
+export function audits(program: Command, shell: Shell): void {
+  const { io, run } = shell;
+  const audit = program.command("audit").description("Verifies audit logs, and helps to search them");
+  const verify = audit
+    .command("verify")
+    .description("Checks chain and signatures of a log, offline; exit code 1 where it is not whole")
+    .argument("<source>", "a log file, a folder of rotated ones, or an audit repository")
+    .option("--key <key>", 'a file with public keys, or the line "ssh-ed25519 AAAA…"')
+    .option("--head <head>", "a line that must be in the log: SEQ:HASH, or HASH")
+    .option("--git <repository>", "an audit repository that knows the head of the log")
+    .action((source: string, options: Omit<VerifyOptions, "source">) =>
+      run(import("./audit.ts").then(({ verifyAudit }) => verifyAudit({ source, ...options }, io))),
+    );
+  example(verify, "writ audit verify ../audit.git");
+  const load = () => import("./access.ts");
+  const list = audit
+    .command("list")
+    .description("Shows the audit devices and how far each is")
+    .addOption(new Option("--format <format>", "table or json").choices(["table", "json"]))
+    .action((options: ShowOptions) => online(shell, load, (module, client) => module.listAudit(client, io, options)));
+  example(list, "writ audit list");
+  const hash = audit
+    .command("hash")
+    .description("Shows what stands in the log in place of a value, which is typed or piped in")
+    .argument("<device>", "the name of an audit device")
+    .action((device: string, options: ShowOptions) =>
+      online(shell, load, (module, client) => module.auditHash(client, io, device, options)),
+    );
+  example(hash, "printf '%s' hello | writ audit hash git");
+}
