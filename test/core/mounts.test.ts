@@ -219,7 +219,9 @@ describe("a move", () => {
     await h.ask("update", "sys/policies/acl/maker", {
       policy: 'path "auth/token/create" { capabilities = ["create", "update"] }',
     });
-    await h.ask("update", "identity/entity/name/ada", { aliases: [{ mount: "users", name: "ada" }], policies: ["p"] });
+    const entity = await dataOf(h.ask("update", "identity/entity/name/ada", { policies: ["p"] }));
+    const mount_accessor = h.vault.core?.generation.mounts.at("auth/users")?.accessor;
+    await h.ask("update", "identity/entity-alias", { name: "ada", canonical_id: entity["id"], mount_accessor });
     const login = async (at: string) =>
       (await h.ask("update", `auth/${at}/login/ada`, { password: "engine-no-1" })).auth;
     const old = await login("users");
