@@ -2,7 +2,7 @@
 // Must hold: all faults are reported together, each with file:line:column and what to do; an unknown key is an error; no
 // value of the file is repeated in a message (somebody may have written a secret there); secrets are files, never values;
 // what comes out is not checked again.
-// A field named `path`, `…_path`, `socket`, `…_file` or `…_files` is a path: a relative one counts from the file's folder.
+// A field named `path`, `…_path`, `socket`, `…_file`, `…_files` or `…_folders` is a path: a relative one counts from the file's folder.
 
 import { dirname, isAbsolute, resolve } from "node:path";
 import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
@@ -40,6 +40,8 @@ export interface Config<G extends Fields = Fields> {
   readonly listeners: readonly Listener[];
   /** At least one; names differ. */
   readonly audit: readonly AuditSetting[];
+  /** Where the API may make audit devices; nowhere where empty. */
+  readonly auditFolders: readonly string[];
   /** Null where Git is not used. */
   readonly gitops: Values<G> | null;
   /** Folder for what can be made anew, such as the clone of the policy repository; null where nothing needs one. */
@@ -58,6 +60,9 @@ export interface Config<G extends Fields = Fields> {
 const days32 = 768 * 3600;
 const general = {
   cache_path: field.string("Folder for what can be made anew, such as the clone of the policy repository"),
+  audit_folders: field.strings("Folders in which the API may make audit files; without any it makes no audit device", {
+    default: [],
+  }),
   log: field.object(
     "The server's own log, on standard error",
     {
@@ -231,7 +236,7 @@ function ruleFaults(config: Config, listeners: readonly Values<typeof listenerFi
   return faults;
 }
 
-const isPathName = (name: string): boolean => /^(?:path|socket)$|_(?:path|file|files)$/.test(name);
+const isPathName = (name: string): boolean => /^(?:path|socket)$|_(?:path|file|files|folders)$/.test(name);
 
 /** The values with every path made absolute. */
 function absolute<T>(value: T, fields: Fields, folder: string): T {
@@ -268,6 +273,7 @@ function build<G extends Fields>(input: Input, tables: Tables<G>, folder: string
       const { type, settings } = plug(tables.audit, each);
       return { type, name: name ?? type, required, settings };
     }),
+    auditFolders: values.audit_folders,
     gitops: input["gitops"] === undefined ? null : take(tables.gitops, input["gitops"]),
     cachePath: values.cache_path ?? null,
     log: { level: values.log.level as Level },

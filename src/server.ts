@@ -101,6 +101,7 @@ async function openVault(
     seal,
     plugins: mounts,
     audit: config.audit.map((device) => ({ ...device, plugin: one("audit device", audits, device.type) })),
+    apiAudit: { plugins: audits, folders: config.auditFolders },
     sysRoutes: () => {
       const open = sync();
       return open === null ? [] : gitopsRoutes(open.reconciler, systemTimer);

@@ -47,7 +47,7 @@ interface Live {
   readonly hasher: Hasher;
   readonly format: Format;
   readonly trail: Trail;
-  readonly devices: readonly AuditDevice[];
+  readonly chain: Chain;
   readonly record: HeadRecord | null;
   /** What the response entry needs of the request entry. */
   readonly exchanges: WeakMap<Exchange, { readonly shared: Shared; readonly wait: Wait }>;
@@ -94,17 +94,6 @@ export class Broker {
     const trail = new Trail(start.head ?? noHead, { ...this.#options, deadline });
     const hasher = new Hasher(sources.hashKey);
     const format = new Format(hasher);
-    const live: Live = {
-      hasher,
-      format,
-      trail,
-      devices: devices.map((one) => one.device),
-      record,
-      exchanges: new WeakMap(),
-      cancel: () => {},
-      saved: remembered?.seq ?? 0,
-    };
-    this.#live = live;
     const chain: Chain = {
       window: trail.window,
       log,
@@ -113,6 +102,17 @@ export class Broker {
       hashOf: (except, seq) => trail.hashOf(except, seq),
       advanced: () => trail.advanced(),
     };
+    const live: Live = {
+      hasher,
+      format,
+      trail,
+      chain,
+      record,
+      exchanges: new WeakMap(),
+      cancel: () => {},
+      saved: remembered?.seq ?? 0,
+    };
+    this.#live = live;
     const good = standings.filter((one) => !start.refused.has(one.device));
     trail.start(good.map(({ device, required, head }) => new Feed(device, required, head, chain)));
     this.#schedule(live);
@@ -172,9 +172,33 @@ export class Broker {
     return this.#live?.trail.status ?? [];
   }
 
+  /** One more device while the log is open, which is sent what it lacks from the first line on. Throws VaultError `invalid`
+   *  where it holds lines that are not known to be this chain's. */
+  async add(device: AuditDevice): Promise<void> {
+    const live = this.#live;
+    if (live === null) throw closed();
+    const head = await within(this.#options.timer, this.#options.deadlineMs, device.head());
+    const feed = new Feed(device, false, head, live.chain);
+    const { trail } = live;
+    const known = head === null ? null : (trail.window.hashOf(head.seq) ?? (await trail.hashOf(feed, head.seq)));
+    if (head !== null && known !== head.hash)
+      throw new VaultError("invalid", "what it holds is not known to be of this vault's audit: choose another file");
+    if (this.#live !== live) throw closed();
+    trail.attach(feed);
+  }
+
+  /** Lets go of a device. Throws VaultError `invalid` while it is the only one that keeps the newest lines. */
+  async remove(name: string): Promise<void> {
+    const live = this.#live;
+    if (live === null) throw closed();
+    const feed = live.trail.feeds.find((one) => one.device.name === name);
+    if (feed === undefined || (await live.trail.detach(feed))) return;
+    throw new VaultError("invalid", "the other audit devices do not keep yet what this one does: try again later");
+  }
+
   /** After an outside rotation of log files. A device that cannot goes on with the file that it has. */
   async reopen(): Promise<void> {
-    for (const device of this.#live?.devices ?? []) {
+    for (const { device } of this.#live?.trail.feeds ?? []) {
       await device.reopen?.().catch((error: unknown) => {
         this.#options.log.error("audit device could not open its file again", { device: device.name, error });
       });

@@ -7,6 +7,7 @@ import { VaultError } from "../sdk/errors.ts";
 import type { MountPlugin, Route } from "../sdk/mount.ts";
 import type { View } from "../sdk/view.ts";
 import { AclCache } from "../policy/match.ts";
+import type { AuditDevices } from "./auditDevices.ts";
 import type { Barrier } from "./barrier/barrier.ts";
 import type { Broker } from "./broker.ts";
 import { chores } from "./chores.ts";
@@ -42,8 +43,8 @@ export interface CoreOptions {
   readonly maxLeaseTtl: number;
   /** Milliseconds that a plugin has to make, renew or revoke something. */
   readonly leaseDeadline: number;
-  /** Audit devices as configured, for sys/audit. */
-  readonly audit: readonly { readonly name: string; readonly type: string; readonly required: boolean }[];
+  /** Those that the API made. */
+  readonly auditDevices: AuditDevices;
   /** Starts sealing: no request is taken from now on. Resolves when keys are gone. */
   seal(): Promise<void>;
   readonly rekey: Rekey;

@@ -16,6 +16,7 @@ import type { MountPlugin, Route } from "../sdk/mount.ts";
 import type { Request, Response } from "../sdk/request.ts";
 import type { Seal } from "../sdk/seal.ts";
 import type { StorageBackend } from "../sdk/storage.ts";
+import { type ApiAudit, AuditDevices } from "./auditDevices.ts";
 import { Barrier } from "./barrier/barrier.ts";
 import { storageFormat } from "./barrier/versions.ts";
 import { Broker } from "./broker.ts";
@@ -42,6 +43,8 @@ export interface VaultOptions {
   readonly seal: Seal;
   readonly plugins: readonly MountPlugin[];
   readonly audit: readonly AuditEntry[];
+  /** What the API may do about audit devices; nothing unless given. */
+  readonly apiAudit?: ApiAudit;
   readonly sysRoutes: () => readonly Route[];
   readonly clock: SteadyClock;
   readonly log: Logger;
@@ -147,9 +150,8 @@ export class Vault implements Door {
   }
 
   async #firstToken(): Promise<string> {
-    const core = this.#newCore(
-      new Broker({ log: this.#options.log, clock: this.#options.clock, deadlineMs: this.#options.auditDeadline }),
-    );
+    const broker = this.#newBroker();
+    const core = this.#newCore(broker, this.#auditDevices(broker));
     await core.open();
     const token = await createRoot(core.tokens);
     await core.close();
@@ -185,8 +187,8 @@ export class Vault implements Door {
   }
 
   async #openCore(): Promise<void> {
-    const { log, clock, audit, auditDeadline, onUnsealed } = this.#options;
-    const broker = new Broker({ log, clock, deadlineMs: auditDeadline });
+    const { log, clock, audit, onUnsealed } = this.#options;
+    const broker = this.#newBroker();
     const devices: { device: AuditDevice; required: boolean }[] = [];
     try {
       await migrate({ barrier: this.#barrier, records: this.#records }, log);
@@ -194,13 +196,15 @@ export class Vault implements Door {
       for (const { plugin, name, settings, required } of audit) {
         devices.push({ device: await plugin.open(name, settings, keys, log, clock), required });
       }
+      const more = this.#auditDevices(broker);
+      for (const device of await more.open()) devices.push({ device, required: false });
       const view = this.#barrier.view("audit/");
       const record = {
         load: async () => (await view.getJson<Head>("head"))?.value ?? null,
         save: async (head: Head) => void (await view.write([{ key: "head", value: { ...head } }])),
       };
       await broker.open({ devices, hashKey: this.#barrier.mac("audit"), record });
-      const core = this.#newCore(broker);
+      const core = this.#newCore(broker, more);
       await core.open();
       await broker.event("unseal", { generation: core.generation.id });
       this.#core = core;
@@ -216,8 +220,26 @@ export class Vault implements Door {
     onUnsealed?.();
   }
 
-  #newCore(broker: Broker): Core {
-    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, leaseDeadline, audit } = this.#options;
+  #newBroker(): Broker {
+    const { log, clock, auditDeadline } = this.#options;
+    return new Broker({ log, clock, deadlineMs: auditDeadline });
+  }
+
+  #auditDevices(broker: Broker): AuditDevices {
+    const { log, clock, audit, apiAudit } = this.#options;
+    return new AuditDevices({
+      view: this.#barrier.view("audit/device/"),
+      configured: audit,
+      api: apiAudit ?? { plugins: [], folders: [] },
+      broker,
+      keys: { signing: this.#barrier.signingKey("audit") },
+      log,
+      clock,
+    });
+  }
+
+  #newCore(broker: Broker, auditDevices: AuditDevices): Core {
+    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, leaseDeadline } = this.#options;
     return new Core({
       barrier: this.#barrier,
       broker,
@@ -228,7 +250,7 @@ export class Vault implements Door {
       defaultLeaseTtl,
       maxLeaseTtl,
       leaseDeadline: leaseDeadline ?? leaseMs,
-      audit: audit.map(({ plugin, name, required }) => ({ name, required, type: plugin.type })),
+      auditDevices,
       seal: () => this.seal(),
       rekey: this.#rekey,
       rootGeneration: this.#rootGeneration,

@@ -49,12 +49,26 @@ export interface AuditKeys {
   readonly signing: KeyObject;
 }
 
+/** Where the API may make devices, and what it must leave alone. */
+export interface ApiBounds {
+  /** Absolute paths from the server config. */
+  readonly folders: readonly string[];
+  /** `path` of every other device. */
+  readonly taken: readonly string[];
+}
+
 /** What an audit folder's index.ts exports as `plugin`. */
 export interface AuditPlugin {
   readonly type: string;
   readonly description: string;
   /** Settings of one entry of `audit:` in the server config, beside `type`, `name` and `required`. */
   readonly fields: Fields;
+  /** The settings that Vault's options for such a device mean, if they keep to `bounds`; without it the API makes no device
+   *  of this type. Throws VaultError `invalid`. Asked again at each unseal. */
+  fromApi?(
+    options: Readonly<Record<string, string>>,
+    bounds: ApiBounds,
+  ): Promise<{ readonly path: string } & Readonly<Record<string, unknown>>>;
   /** Called at each unseal. */
   open(
     name: string,

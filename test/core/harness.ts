@@ -86,6 +86,7 @@ export interface HarnessOptions {
   /** Of a vault that is in `storage` already. */
   readonly known?: { readonly root: string; readonly shares: readonly Uint8Array[] };
   readonly allowUnauthenticated?: readonly string[];
+  readonly apiAudit?: VaultOptions["apiAudit"];
   /** Shamir's unless given; made anew for each process. */
   readonly seal?: () => Seal;
 }
@@ -113,6 +114,7 @@ async function openVault(
     leaseDeadline: options.leaseDeadline ?? 5_000,
     clusterName: "test",
     allowUnauthenticated: options.allowUnauthenticated ?? [],
+    ...(options.apiAudit && { apiAudit: options.apiAudit }),
     version: "2.0.0",
   };
   const vault = await Vault.open(settings);

@@ -12,6 +12,7 @@ import type { AuditDevice, AuditKeys, AuditPlugin, Batch, Head } from "../../sdk
 import { lineHash, linkOf } from "../../sdk/chain.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
+import { fromApi } from "./fromApi.ts";
 
 const fields = {
   path: field.string("The file to append to; made where it is absent", { required: true }),
@@ -149,5 +150,6 @@ export const plugin: AuditPlugin = {
   type: "file",
   description: "Appends audit lines to a file",
   fields,
+  fromApi,
   open,
 };

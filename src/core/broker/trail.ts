@@ -87,6 +87,8 @@ export class Trail {
   #stalled = false;
   /** Entries wait for a device to be done with its batch. */
   #held = false;
+  /** Called whenever a device has kept more. */
+  #watch: (() => void) | null = null;
   #closed = false;
 
   constructor(head: Head, options: TrailOptions) {
@@ -99,6 +101,31 @@ export class Trail {
     this.#feeds = feeds;
     for (const feed of feeds) feed.pump();
     this.#arm();
+  }
+
+  /** One more device; it is sent what it lacks. */
+  attach(feed: Feed): void {
+    this.#feeds = [...this.#feeds, feed];
+    feed.pump();
+    this.#arm();
+  }
+
+  /** Lets go of a device once another one keeps all that it keeps. False where none does within the deadline. */
+  async detach(feed: Feed): Promise<boolean> {
+    const { timer, deadline } = this.#options;
+    const spare = (): boolean => this.#good().some((other) => other !== feed && other.kept.seq >= feed.kept.seq);
+    if (!spare()) {
+      const caughtUp = new Promise<void>((resolve) => {
+        this.#watch = () => spare() && resolve();
+      });
+      await within(timer, deadline, caughtUp).catch(() => {});
+      this.#watch = null;
+      if (!spare()) return false;
+    }
+    this.#feeds = this.#feeds.filter((other) => other !== feed);
+    this.advanced();
+    await this.#release(feed);
+    return true;
   }
 
   get window(): Window {
@@ -116,6 +143,10 @@ export class Trail {
       seq: 0,
       hash: "",
     });
+  }
+
+  get feeds(): readonly Feed[] {
+    return this.#feeds;
   }
 
   get status(): readonly FeedStatus[] {
@@ -139,17 +170,19 @@ export class Trail {
   async close(): Promise<void> {
     this.#closed = true;
     this.#append();
-    const { timer, deadline, log } = this.#options;
     await Promise.allSettled(this.#waits.map((wait) => wait.kept));
-    for (const feed of this.#feeds) {
-      const { device } = feed;
-      await within(
-        timer,
-        deadline,
-        feed.close().then(() => device.close()),
-      ).catch((error: unknown) => log.error("audit device did not close", { device: device.name, error }));
-    }
+    for (const feed of this.#feeds) await this.#release(feed);
     this.#ticking?.();
+  }
+
+  async #release(feed: Feed): Promise<void> {
+    const { timer, deadline, log } = this.#options;
+    const { device } = feed;
+    await within(
+      timer,
+      deadline,
+      feed.close().then(() => device.close()),
+    ).catch((error: unknown) => log.error("audit device did not close", { device: device.name, error }));
   }
 
   sources(except: Feed, seq: number): readonly Feed[] {
@@ -180,6 +213,7 @@ export class Trail {
     while (this.#waits[0] !== undefined && this.#waits[0].last <= kept) this.#waits.shift()?.resolve();
     this.#window.trim(all, some);
     if (this.#held) this.#append();
+    this.#watch?.();
     if (this.#stalled && this.#waits.length === 0 && !this.#window.full) {
       this.#stalled = false;
       this.#options.log.warn("the audit log keeps entries again");
