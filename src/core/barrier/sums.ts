@@ -123,6 +123,11 @@ export class Sums {
     };
   }
 
+  /** Whether `settle` has nothing to do. */
+  get settled(): boolean {
+    return this.#sure || !this.kept;
+  }
+
   /** After a write whose end is not known. */
   doubt(): void {
     this.#sure = false;

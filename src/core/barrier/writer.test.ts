@@ -128,6 +128,20 @@ describe("the sum", () => {
     expect((await sums()).kept?.count).toBe(2);
   });
 
+  test("is right where the first writes of a turn set off while the others are made ready", async () => {
+    const view = barrier.view("x/");
+    await view.write([{ key: "before", value: { n: 1 } }]);
+    gate.written.length = 0;
+    const writes = Array.from({ length: 20 }, (_, n) => view.write([{ key: `${n}`, value: { n }, expect: "absent" }]));
+    const sizes = (): number[] => gate.written.map((ops) => ops.length);
+    // Each with the sum's record.
+    expect(sizes()).toEqual([9]);
+    await Promise.all(writes);
+    expect(sizes()).toEqual([9, 13]);
+    expect(gate.most).toBe(1);
+    await holds();
+  });
+
   test("differs once an entry is put back or taken away, and stays so when it is written again", async () => {
     const view = barrier.view("x/");
     await view.write([{ key: "a", value: { n: 1 } }]);

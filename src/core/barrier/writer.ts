@@ -77,6 +77,8 @@ class Group {
 const maxOps = 1024;
 const maxBytes = 4 * 1024 * 1024;
 const attempts = 4;
+/** Writes that set off without those that come in the same turn. */
+const early = 8;
 
 export class Writer {
   readonly sums: Sums;
@@ -87,6 +89,8 @@ export class Writer {
   readonly #ahead = new Map<string, Promise<State | null>>();
   #flying: Group | null = null;
   #running = false;
+  /** Whether it will run before long. */
+  #due = false;
   #closed: VaultError | null = null;
   #changes: readonly Change[] | null = null;
 
@@ -143,12 +147,24 @@ export class Writer {
   #join(write: Write): void {
     for (const op of write.ops) if (this.#asks(op) && !this.#pending(op.key)) this.#readAhead(op.key);
     let group = this.#queue.at(-1);
+    // The first do not wait until those of this turn behind them are ready: the store works meanwhile.
+    if (group !== undefined && group.writes.length >= early) this.#start();
+    group = this.#queue.at(-1);
     if (group === undefined || !group.takes(write)) this.#queue.push((group = new Group()));
     group.add(write);
+    if (this.#running || this.#due) return;
+    this.#due = true;
+    // The other writes of this turn come along.
+    setImmediate(() => {
+      this.#due = false;
+      this.#start();
+    });
+  }
+
+  #start(): void {
     if (this.#running) return;
     this.#running = true;
-    // The other writes of this turn come along.
-    setImmediate(() => void this.#run());
+    void this.#run();
   }
 
   /** Whether storage must be asked what is under the key. That there is nothing is left to storage to check, where a
@@ -193,10 +209,12 @@ export class Writer {
     let fresh = false;
     for (let left = attempts; writes.length > 0; left--) {
       try {
-        const states = await this.#states(writes, fresh);
+        // No turn is given away where nothing is to be waited for.
+        const known = fresh ? null : this.#known(writes);
+        const states = known ?? (await this.#states(writes, fresh));
         writes = refuse(writes, states);
         if (writes.length === 0) return;
-        await this.sums.settle(fresh);
+        if (fresh || !this.sums.settled) await this.sums.settle(fresh);
         await this.#store(writes, states);
         for (const write of writes) write.end(null);
         return;
@@ -211,7 +229,20 @@ export class Writer {
     }
   }
 
-  /** What is stored under the keys, as far as it is known or must be. With `fresh` storage is asked for all. */
+  /** What is stored under the keys, as far as it must be known; null where storage is to be asked. */
+  #known(writes: readonly Write[]): Map<string, State | null> | null {
+    const states = new Map<string, State | null>();
+    for (const { ops } of writes) {
+      for (const op of ops) {
+        const state = this.#options.known(op.key);
+        if (state !== undefined) states.set(op.key, state);
+        else if (this.#asks(op)) return null;
+      }
+    }
+    return states;
+  }
+
+  /** The same with what storage says. With `fresh` it is asked for all. */
   async #states(writes: readonly Write[], fresh: boolean): Promise<Map<string, State | null>> {
     const { known, forget } = this.#options;
     const states = new Map<string, State | null>();

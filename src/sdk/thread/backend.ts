@@ -55,13 +55,16 @@ export class ThreadStorage implements StorageBackend {
   /** `ops` and their values must not change until the write has resolved. */
   async write(ops: readonly Op[]): Promise<void> {
     checkOps(ops, this.maxValue);
-    return this.#call<void>("write", (out) => {
+    const written = this.#call<void>("write", (out) => {
       out.add(ops.length);
       for (const { key, value, version, expect } of ops) {
         out.add(key, value === null ? -1 : value.length, version, expect === "absent" ? 0 : (expect ?? -1));
         if (value !== null) out.value(value);
       }
     });
+    // Whoever has much to write has gathered it: the thread begins at once, while this one goes on.
+    this.#flush();
+    return written;
   }
 
   async list(prefix: string, page: Page = {}): Promise<string[]> {
@@ -119,7 +122,7 @@ export class ThreadStorage implements StorageBackend {
   }
 
   #flush(): void {
-    if (this.#ended !== null) return;
+    if (this.#ended !== null || this.#out.empty) return;
     const frame = this.#out.take();
     this.#worker.postMessage(frame, [frame.bytes.buffer]);
   }
