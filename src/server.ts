@@ -19,7 +19,7 @@ import { openWorkshop } from "./gitops/worker.ts";
 import { compileCidrs } from "./lib/cidr.ts";
 import { systemClock } from "./lib/clock.ts";
 import { systemTimer } from "./lib/flight.ts";
-import type { Logger } from "./lib/log.ts";
+import type { LeveledLogger, Logger } from "./lib/log.ts";
 import { audits, mounts, seals, storages } from "./registry.ts";
 import type { StorageBackend } from "./sdk/storage.ts";
 import { version } from "./version.ts";
@@ -56,7 +56,7 @@ interface Sync {
   readonly webhook: ((delivery: Delivery) => Promise<Receipt>) | null;
 }
 
-async function openSync(config: Config, vault: () => Vault, log: Logger): Promise<Sync | null> {
+async function openSync(config: Config, vault: () => Vault, log: LeveledLogger): Promise<Sync | null> {
   if (config.gitops === null) return null;
   if (config.cachePath === null) throw new Error("gitops needs cache_path");
   const settings = await openSettings(config.gitops);
@@ -93,7 +93,7 @@ async function openVault(
   config: Config,
   storage: StorageBackend,
   sync: () => Sync | null,
-  log: Logger,
+  log: LeveledLogger,
 ): Promise<Vault> {
   const seal = one("seal", seals, config.seal.type).create(config.seal.settings);
   return Vault.open({
@@ -159,7 +159,7 @@ async function reload(
   log.info("configuration and files read again");
 }
 
-export async function startServer(config: Config, options: { readonly log: Logger }): Promise<Running> {
+export async function startServer(config: Config, options: { readonly log: LeveledLogger }): Promise<Running> {
   const { log } = options;
   const storage = await one("storage", storages, config.storage.type).open(config.storage.settings, log);
   const opened: Open[] = [];

@@ -1,13 +1,13 @@
 // `writ server`: runs in the foreground until it is told to stop.
 
-import { createLogger, type Logger } from "../lib/log.ts";
+import { createLogger, type LeveledLogger, type Logger } from "../lib/log.ts";
 import { isVaultError } from "../sdk/errors.ts";
 import { type Config, type Running, startServer } from "../server.ts";
 import { CommandError } from "./client.ts";
 import { loadConfig } from "./tables.ts";
 
 /** Starts, and explains what commonly hinders it. */
-export async function start(config: Config, log: Logger): Promise<Running> {
+export async function start(config: Config, log: LeveledLogger): Promise<Running> {
   try {
     return await startServer(config, { log });
   } catch (error) {

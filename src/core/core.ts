@@ -2,7 +2,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { SteadyClock } from "../lib/clock.ts";
-import type { Logger } from "../lib/log.ts";
+import type { LeveledLogger } from "../lib/log.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { MountPlugin, Route } from "../sdk/mount.ts";
 import type { View } from "../sdk/view.ts";
@@ -12,6 +12,7 @@ import type { Barrier } from "./barrier/barrier.ts";
 import type { Broker } from "./broker.ts";
 import { chores } from "./chores.ts";
 import type { Generation } from "./generation.ts";
+import { History } from "./history.ts";
 import { Logins } from "./identity/logins.ts";
 import { Lockouts } from "./lockouts.ts";
 import { Integrity } from "./integrity.ts";
@@ -37,7 +38,7 @@ export interface CoreOptions {
   /** Routes of other parts of the program below sys/ (gitops). */
   readonly sysRoutes: readonly Route[];
   readonly clock: SteadyClock;
-  readonly log: Logger;
+  readonly log: LeveledLogger;
   /** Seconds. */
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
@@ -49,6 +50,7 @@ export interface CoreOptions {
   seal(): Promise<void>;
   readonly rekey: Rekey;
   readonly rootGeneration: RootGeneration;
+  readonly version: string;
   /** What works without a token: "rekey", "generate-root". */
   readonly unauthenticated: ReadonlySet<string>;
 }
@@ -57,7 +59,7 @@ export class Core {
   readonly options: CoreOptions;
   readonly root: View;
   readonly clock: SteadyClock;
-  readonly log: Logger;
+  readonly log: LeveledLogger;
   readonly broker: Broker;
   readonly tokens: TokenStore;
   readonly batch: BatchTokens;
@@ -70,6 +72,7 @@ export class Core {
   readonly #time: Time;
   readonly keys: Keys;
   readonly ledger: Ledger;
+  readonly history: History;
   readonly integrity: Integrity;
   readonly tidy: Tidy;
   readonly defaultLeaseTtl: number;
@@ -90,6 +93,7 @@ export class Core {
     this.root = barrier.view("");
     const identityKey = barrier.mac("identity");
     this.#time = new Time(this.root.sub("time/"), clock, log);
+    this.history = new History(this.root.sub("history/"), clock);
     this.keys = new Keys({ barrier, broker: options.broker, view: this.root.sub("keys/"), clock, log });
     this.tasks = new Tasks(
       this.root.sub("task/"),
@@ -155,6 +159,7 @@ export class Core {
     await this.mounts.open(this.#system);
     await this.ledger.open();
     await this.keys.open();
+    await this.history.open(this.options.version);
     void this.tasks.run().catch(() => {});
   }
 

@@ -1,6 +1,7 @@
 // The kinds of the core itself: what is mounted where, and who is who. Policy comes from the policy folder, the rest
 // from plugins. One table serves the Git schema and the API.
 
+import { passwordPolicyKind } from "../policy/password.ts";
 import { field, type Values } from "../sdk/fields.ts";
 import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
 import type { MountPlugin } from "../sdk/mount.ts";
@@ -195,6 +196,13 @@ export const groupKind: Kind = {
   check: ({ spec }) => rootFaults(groupFields, spec),
 };
 
+/** Tuned to lock names where no login is by what may be guessed at. */
+export function lockoutFault(plugin: MountPlugin, config: MountSpec["config"]): readonly Fault[] {
+  if (config.user_lockout_config === undefined || plugin.guessed !== undefined) return [];
+  const message = `tuning of user lockout configuration for auth type "${plugin.type}" not allowed: nothing is guessed there`;
+  return [{ path: ["config", "user_lockout_config"], message }];
+}
+
 /** Types and options as the plugins know them, so that `writ check` finds what a mount would refuse. */
 function pluginFaults(mountClass: MountPlugin["class"], plugins: readonly MountPlugin[]) {
   const known = plugins.filter((plugin) => plugin.class === mountClass);
@@ -205,11 +213,7 @@ function pluginFaults(mountClass: MountPlugin["class"], plugins: readonly MountP
       const types = known.map((each) => each.type).join(", ");
       return [{ path: ["type"], message: `there is no ${mountClass} plugin of this type; there are: ${types}` }];
     }
-    if (spec.config.user_lockout_config !== undefined && plugin.guessed === undefined) {
-      const message = `tuning of user lockout configuration for auth type "${plugin.type}" not allowed: nothing is guessed there`;
-      return [{ path: ["config", "user_lockout_config"], message }];
-    }
-    return Object.entries(spec.options).flatMap(([name, value]): readonly Fault[] => {
+    const wrong = Object.entries(spec.options).flatMap(([name, value]): readonly Fault[] => {
       const option = plugin.options[name];
       const path = ["options", name];
       if (option === undefined) {
@@ -220,6 +224,7 @@ function pluginFaults(mountClass: MountPlugin["class"], plugins: readonly MountP
       if (!option.enum || option.enum.includes(value)) return [];
       return [{ path, message: `must be one of: ${option.enum.join(", ")}` }];
     });
+    return [...lockoutFault(plugin, spec.config), ...wrong];
   };
 }
 
@@ -233,5 +238,6 @@ export function coreKinds(plugins: readonly MountPlugin[]): readonly Kind[] {
     entityKind,
     groupKind,
     tokenRoleKind,
+    passwordPolicyKind,
   ];
 }

@@ -2,13 +2,14 @@
 // the API shows and refuses to write, with the place to change instead.
 
 import { VaultError } from "../sdk/errors.ts";
-import { field, type Fields, parse } from "../sdk/fields.ts";
+import { type Fields, parse } from "../sdk/fields.ts";
 import type { Declaration } from "../sdk/kind.ts";
 import type { Resource, Route } from "../sdk/mount.ts";
 import { rootFaults } from "../sdk/resourceKind.ts";
 import type { Json } from "../sdk/view.ts";
 import { type CoreCall, coreHandler } from "./call.ts";
 import type { Generation } from "./generation.ts";
+import { pageFields, pageOf } from "./page.ts";
 
 /** Refuses where Git owns it, naming file, line and commit. */
 export function refuseManaged(generation: Generation, declaration: Declaration | null, what: string): void {
@@ -189,14 +190,12 @@ function routesOf(resource: Resource): Route[] {
     on: {
       list: coreHandler({
         summary: `List ${resource.name}`,
-        fields: { after: field.string("Names after this one"), limit: field.int("At most so many") },
+        fields: pageFields,
         run: async (call) => {
-          const { after = "", limit = 0 } = call.data;
-          const keys = [...call.generation.table.shelf(resource.kind, call.mounted.mount).keys()]
-            .filter((key) => after === "" || key > after)
-            .sort();
+          const all = [...call.generation.table.shelf(resource.kind, call.mounted.mount).keys()].sort();
+          const keys = pageOf(all, call.data);
           if (keys.length === 0) throw new VaultError("not_found", []);
-          return { data: { keys: limit > 0 ? keys.slice(0, limit) : keys } };
+          return { data: { keys } };
         },
       }),
     },

@@ -8,7 +8,7 @@ import { randomUUID } from "node:crypto";
 import { randomKey, zero } from "../lib/bytes.ts";
 import type { SteadyClock } from "../lib/clock.ts";
 import { systemTimer } from "../lib/flight.ts";
-import type { Logger } from "../lib/log.ts";
+import type { LeveledLogger } from "../lib/log.ts";
 import { Mutex } from "../lib/mutex.ts";
 import type { AuditDevice, AuditPlugin, Head } from "../sdk/audit.ts";
 import { isVaultError, VaultError } from "../sdk/errors.ts";
@@ -47,7 +47,7 @@ export interface VaultOptions {
   readonly apiAudit?: ApiAudit;
   readonly sysRoutes: () => readonly Route[];
   readonly clock: SteadyClock;
-  readonly log: Logger;
+  readonly log: LeveledLogger;
   /** Seconds. */
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
@@ -239,7 +239,7 @@ export class Vault implements Door {
   }
 
   #newCore(broker: Broker, auditDevices: AuditDevices): Core {
-    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, leaseDeadline } = this.#options;
+    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, leaseDeadline, version } = this.#options;
     return new Core({
       barrier: this.#barrier,
       broker,
@@ -254,6 +254,7 @@ export class Vault implements Door {
       seal: () => this.seal(),
       rekey: this.#rekey,
       rootGeneration: this.#rootGeneration,
+      version,
       unauthenticated: new Set(this.#options.allowUnauthenticated),
     });
   }

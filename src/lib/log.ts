@@ -14,6 +14,14 @@ export interface Logger {
   security(message: string, fields?: Fields): void;
 }
 
+/** The one that the program prints by. */
+export interface LeveledLogger extends Logger {
+  /** The least that is printed. */
+  readonly level: Level;
+  /** Until the process ends; null for what it was made with. */
+  setLevel(level: Level | null): void;
+}
+
 const order: Readonly<Record<Level, number>> = { debug: 0, info: 1, warn: 2, error: 3 };
 const secretName = /token|secret|password|passphrase|share|private|^key$|authorization/i;
 const secretText = /\b(hv[sbr]|s|b|r)\.[A-Za-z0-9_-]{20,}|AGE-SECRET-KEY-[A-Z0-9-]+/g;
@@ -28,8 +36,9 @@ function clean(name: string, value: unknown): unknown {
 /** `write` receives finished lines; standard error unless given. */
 export function createLogger(
   options: { level?: Level; write?: (line: string) => void; now?: () => number } = {},
-): Logger {
-  const least = order[options.level ?? "info"];
+): LeveledLogger {
+  const configured = options.level ?? "info";
+  let level = configured;
   const write = options.write ?? ((line) => void process.stderr.write(line));
   const now = options.now ?? Date.now;
   const print = (level: Level, message: string, fields: Fields, security: boolean): void => {
@@ -40,9 +49,9 @@ export function createLogger(
     write(`${JSON.stringify(entry)}\n`);
   };
   const at =
-    (level: Level) =>
+    (its: Level) =>
     (message: string, fields: Fields = {}): void => {
-      if (order[level] >= least) print(level, message, fields, false);
+      if (order[its] >= order[level]) print(its, message, fields, false);
     };
   return {
     debug: at("debug"),
@@ -50,7 +59,13 @@ export function createLogger(
     warn: at("warn"),
     error: at("error"),
     security: (message, fields = {}) => print("error", message, fields, true),
+    get level() {
+      return level;
+    },
+    setLevel: (to) => {
+      level = to ?? configured;
+    },
   };
 }
 
-export const silent: Logger = createLogger({ write: () => {} });
+export const silent: LeveledLogger = createLogger({ write: () => {} });

@@ -15,7 +15,7 @@ import type { GitStatus } from "../cli/status.ts";
 import { loadConfig } from "../cli/tables.ts";
 import { isLocal, parsePlace } from "../lib/address.ts";
 import { zero } from "../lib/bytes.ts";
-import { createLogger, type Logger } from "../lib/log.ts";
+import { createLogger, type LeveledLogger } from "../lib/log.ts";
 import type { Config, Running } from "../server.ts";
 import { type Environment, readEnvironment, renameDurable, writeDurable, writeEnvironment } from "./environment.ts";
 import { cloneRepository, exists, seedRepository, writeHook } from "./repository.ts";
@@ -61,7 +61,7 @@ export function refuseOthers(config: Pick<Config, "listeners">): void {
 
 /** The vault whose keys quickstart.env has, initialised where there is none yet. An initialisation that was cut off
  *  before its key was on disk left a vault that nobody can open and that never held anything: it is made anew. */
-async function openVault(config: Config, place: Place, log: Logger): Promise<Running> {
+async function openVault(config: Config, place: Place, log: LeveledLogger): Promise<Running> {
   const running = await start(config, log);
   try {
     const known = await exists(place.environmentFile);

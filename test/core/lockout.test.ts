@@ -137,7 +137,51 @@ describe("a locked name", () => {
 });
 
 describe("rules of a mount", () => {
-  test("are refused where nothing is guessed", () => {
+  test("are tuned by the API, in Vault's words, and shown", async () => {
+    const h = await vault();
+    const tune = (user_lockout_config: object) => h.ask("update", "sys/auth/userpass/tune", { user_lockout_config });
+    const shown = async () => (await h.ask("read", "sys/auth/userpass/tune")).data;
+    expect(await shown()).not.toHaveProperty("user_lockout_threshold");
+    await tune({ lockout_threshold: "2", lockout_duration: "10m", lockout_counter_reset_duration: "60" });
+    expect(await shown()).toMatchObject({
+      user_lockout_threshold: 2,
+      user_lockout_duration: 600,
+      user_lockout_counter_reset_duration: 60,
+      user_lockout_disable: false,
+    });
+    for (let time = 0; time < 2; time++) expect(await refusal(login(h, "alice", "guess"))).toBe(wrong);
+    expect(await refusal(login(h, "alice", "s3cret"))).toBe(locked);
+    await tune({ lockout_disable: true, lockout_duration: "system" });
+    expect((await login(h, "alice", "s3cret")).auth).toBeDefined();
+    expect(await shown()).toMatchObject({
+      user_lockout_threshold: 2,
+      user_lockout_duration: 0,
+      user_lockout_disable: true,
+    });
+    const mounts = (await h.ask("read", "sys/auth")).data?.["userpass/"];
+    expect(mounts).toMatchObject({ config: { user_lockout_config: { user_lockout_threshold: 2 } } });
+    for (const config of [{ lockout_threshold: -1 }, { lockout_duration: "soon" }, { lockout_for: 1 }]) {
+      expect(await refusal(tune(config))).toMatch(/^invalid/);
+    }
+    expect(await shown()).toMatchObject({ user_lockout_threshold: 2 });
+  });
+
+  test("may be given when it is enabled, and not where nothing is guessed", async () => {
+    const h = await vault();
+    const config = { user_lockout_config: { lockout_threshold: 1 } };
+    await h.ask("update", "sys/auth/strict", { type: "userpass", config });
+    expect(await refusal(login(h, "alice", "guess", "strict"))).toBe(wrong);
+    expect(await refusal(login(h, "alice", "guess", "strict"))).toBe(locked);
+    const refused = [
+      ["sys/auth/approle", { type: "approle", config }],
+      ["sys/mounts/secret", { type: "kv", config }],
+    ] as const;
+    for (const [path, data] of refused) expect(await refusal(h.ask("update", path, data))).toMatch(/lockout/);
+    await h.ask("update", "sys/auth/approle", { type: "approle" });
+    expect(await refusal(h.ask("update", "sys/auth/approle/tune", config))).toMatch(/not allowed/);
+  });
+
+  test("are refused where nothing is guessed, in documents too", () => {
     const kind = coreKinds([createUserpass(new Passwords()), approle]).find((one) => one.name === "AuthMethod");
     const config = { ...untuned, user_lockout_config: { lockout_threshold: 2 } };
     const faults = (type: string) => kind?.check?.(mountOf("AuthMethod", type, type, { config }));

@@ -2,18 +2,28 @@
 // Where conditions are met, the answer is what holds now: for the caller's own token, from where he asks; for another's,
 // with what is known of that token, and from an address that is not known, so that what depends on it is left out.
 
-import { VaultError } from "../../sdk/errors.ts";
+import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
 import { factsOf } from "../asking.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { deniedError, type Session } from "../session.ts";
+import type { Session } from "../session.ts";
 
 const pathFields = {
   path: field.strings("The paths"),
   paths: field.strings("The paths"),
 } as const;
+
+/** Each is looked up among all rules of the token. */
+const mostPaths = 10_000;
+
+const invalidToken = (): VaultError => new VaultError("invalid", "invalid token");
+
+/** That another's token is not valid is no fault of the caller's own. */
+function ofAnother(error: unknown): never {
+  throw isVaultError(error, "unauthenticated") ? invalidToken() : error;
+}
 
 function answer(
   call: CoreCall,
@@ -22,6 +32,8 @@ function answer(
 ): Response {
   const paths = data.paths ?? data.path ?? [];
   if (paths.length === 0) throw new VaultError("invalid", "paths must be supplied");
+  if (paths.length > mostPaths) throw new VaultError("invalid", `ask for at most ${mostPaths} paths at once`);
+  if (session.expiresAt !== 0 && call.request.time >= session.expiresAt) throw invalidToken();
   const { time, connection } = call.request;
   const own = session.entry.id === call.session?.entry.id;
   const situation = { time, remoteAddress: own ? connection.remoteAddress : "" };
@@ -57,8 +69,7 @@ export const capabilityRoutes: readonly Route[] = [
         mutates: false,
         fields: { ...pathFields, token: field.string("The token", { required: true, secret: true }) },
         run: async (call) => {
-          const session = await call.core.sessions.load(call.data.token, call.generation);
-          if (session.expiresAt !== 0 && call.request.time >= session.expiresAt) throw deniedError();
+          const session = await call.core.sessions.load(call.data.token, call.generation).catch(ofAnother);
           return answer(call, session, call.data);
         },
       }),
@@ -74,7 +85,8 @@ export const capabilityRoutes: readonly Route[] = [
         run: async (call) => {
           const entry = await call.core.tokens.byAccessor(call.data.accessor);
           if (entry === null) throw new VaultError("invalid", "invalid accessor");
-          return answer(call, await call.core.sessions.of(entry, call.generation), call.data);
+          const session = await call.core.sessions.of(entry, call.generation).catch(ofAnother);
+          return answer(call, session, call.data);
         },
       }),
     },

@@ -10,7 +10,10 @@ import { capabilityRoutes } from "./capabilities.ts";
 import { internalRoutes } from "./internal.ts";
 import { leaseRoutes } from "./leases.ts";
 import { lockedUserRoutes } from "./lockedUsers.ts";
+import { loggerRoutes } from "./loggers.ts";
 import { mountRoutes } from "./mounts.ts";
+import { nodeRoutes } from "./node.ts";
+import { passwordRoutes } from "./passwords.ts";
 import { policyRoutes } from "./policies.ts";
 import { pluginRoutes } from "./plugins.ts";
 import { rekeyRoutes } from "./rekey.ts";
@@ -21,6 +24,7 @@ import { sealRoutes } from "./seal.ts";
 import { keyringRoutes } from "./keyring.ts";
 import { specRoutes } from "./specs.ts";
 import { storageRoutes } from "./storage.ts";
+import { toolRoutes } from "./tools.ts";
 import { wrappingRoutes } from "./wrapping.ts";
 
 export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>): readonly SystemMount[] {
@@ -47,6 +51,10 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...storageRoutes,
         ...wrappingRoutes,
         ...keyringRoutes,
+        ...passwordRoutes,
+        ...nodeRoutes,
+        ...loggerRoutes,
+        ...toolRoutes,
         ...extra,
       ],
     },

@@ -34,6 +34,9 @@ function typeOf(
   return version === undefined ? { type, options: { ...options } } : { type: "kv", options: { version, ...options } };
 }
 
+const catalog = ({ core }: Pick<CoreCall, "core">, side: Side): string =>
+  `there are ${core.mounts.plugins.flatMap((plugin) => (plugin.class === side.class ? [plugin.type] : [])).join(", ")}`;
+
 function wanted(call: CoreCall<typeof enableFields>, side: Side): Declaration["spec"] {
   const { data } = call;
   const config = (data.config ?? {}) as Record<string, unknown>;
@@ -45,8 +48,8 @@ function wanted(call: CoreCall<typeof enableFields>, side: Side): Declaration["s
   const { type, options } = typeOf(named, { ...tuning.options, ...data.options });
   if (side.class === "secret" && type === "kv" && options["version"] === undefined) options["version"] = "1";
   if (call.core.mounts.plugin(side.kind.name, type) === null)
-    throw new VaultError("invalid", "plugin not found in the catalog: no plugin is of the type given");
-  checkVersion(type, data.plugin_version ?? tuning.plugin_version);
+    throw new VaultError("invalid", `plugin not found in the catalog: ${catalog(call, side)}`);
+  checkVersion(data.plugin_version ?? tuning.plugin_version);
   const input = {
     type,
     path: pathOf(call),
@@ -55,7 +58,7 @@ function wanted(call: CoreCall<typeof enableFields>, side: Side): Declaration["s
     config: tuned(side, tuning, untuned),
     on_remove: "delete",
   };
-  checkTuning(call.core, input.config);
+  checkTuning(call.core, side, type, input.config);
   warnOfHeaders(call, tuning);
   return parse(side.kind.fields, input).values as unknown as Record<string, Json>;
 }

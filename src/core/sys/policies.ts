@@ -4,11 +4,11 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
-import type { Shape } from "../../sdk/request.ts";
 import { defaultPolicyText, normalizeName, policyKind, policyOf, printPolicy } from "../../policy/compile.ts";
 import { parsePolicy } from "../../policy/hcl.ts";
 import type { Json } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
+import { pageFields, pageOf } from "../page.ts";
 import { refuseManaged } from "../resources.ts";
 
 const writeFields = {
@@ -18,9 +18,14 @@ const writeFields = {
 
 const nameOf = (call: CoreCall): string => normalizeName(call.params["name"] ?? "");
 
-function names(call: CoreCall): string[] {
+/** In order; below a folder, those whose names begin with it. */
+function names(call: CoreCall<typeof pageFields>): readonly string[] {
+  const folder = call.params["name"] === undefined ? "" : `${nameOf(call)}/`;
   const declared = [...call.generation.table.shelf("Policy", null).keys()];
-  return [...new Set([...declared, "default", "root"])].sort();
+  const all = [...new Set([...declared, "default", "root"])].filter((name) => name.startsWith(folder)).sort();
+  const keys = pageOf(all, call.data);
+  if (keys.length === 0) throw new VaultError("not_found", []);
+  return keys;
 }
 
 /** The text that the API shows: as it came, or made from Git's rules. */
@@ -35,7 +40,8 @@ function textOf(call: CoreCall, name: string): string {
   return typeof text === "string" ? text : printPolicy(policyOf(declaration));
 }
 
-function decoded(text: string): string {
+/** What clients may send in base64. */
+export function decoded(text: string): string {
   const compact = text.replace(/\s+/g, "");
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(compact) || compact.length % 4 !== 0) return text;
   return Buffer.from(compact, "base64").toString("utf8");
@@ -43,9 +49,10 @@ function decoded(text: string): string {
 
 async function write(call: CoreCall<typeof writeFields>): Promise<null> {
   const name = nameOf(call);
-  const given = call.data.policy ?? call.data.rules;
+  const given = call.data.policy || call.data.rules;
   if (!given) throw new VaultError("invalid", "'policy' parameter not supplied or empty");
   if (name === "root") throw new VaultError("invalid", 'cannot update "root" policy');
+  if (!call.data.policy) call.warn("'rules' is deprecated, please use 'policy' instead");
   const text = decoded(given);
   const spec = { ...parsePolicy(text, name), text } as unknown as Record<string, Json>;
   const declaration: Declaration = {
@@ -68,7 +75,8 @@ async function write(call: CoreCall<typeof writeFields>): Promise<null> {
 
 async function remove(call: CoreCall): Promise<null> {
   const name = nameOf(call);
-  if (name === "root" || name === "default") throw new VaultError("invalid", `cannot delete "${name}" policy`);
+  if (name === "root") throw new VaultError("invalid", 'cannot delete "root" policy');
+  if (name === "default") throw new VaultError("invalid", "cannot delete default policy");
   await call.core.ledger.edit((table) => {
     const before = table.get("Policy", null, name);
     refuseManaged(call.core.generation, before, `policy ${name}`);
@@ -77,24 +85,28 @@ async function remove(call: CoreCall): Promise<null> {
   return null;
 }
 
-function routesOf(
-  folder: string,
-  shape: Shape,
-  shown: (name: string, text: string) => Record<string, unknown>,
-): Route[] {
+interface Side {
+  readonly folder: string;
+  readonly list: (keys: readonly string[]) => Record<string, unknown>;
+  readonly one: (name: string, text: string) => Record<string, unknown>;
+}
+
+function routesOf(side: Side): Route[] {
   const list = coreHandler({
     summary: "Names of all policies",
-    run: async (call) => ({ data: { keys: names(call), policies: names(call) }, shape }),
+    fields: pageFields,
+    run: async (call) => ({ data: side.list(names(call)), shape: "both" }),
   });
   return [
-    { path: folder, on: { read: list, list } },
+    { path: side.folder, on: { read: list, list } },
     {
-      path: `${folder}/:name*`,
+      path: `${side.folder}/:name*`,
       spelling: { name: normalizeName },
       on: {
+        list,
         read: coreHandler({
           summary: "One policy",
-          run: async (call) => ({ data: shown(nameOf(call), textOf(call, nameOf(call))), shape }),
+          run: async (call) => ({ data: side.one(nameOf(call), textOf(call, nameOf(call))), shape: "both" }),
         }),
         update: coreHandler({ summary: "Write a policy", fields: writeFields, run: write }),
         delete: coreHandler({ summary: "Delete a policy", run: remove }),
@@ -104,6 +116,10 @@ function routesOf(
 }
 
 export const policyRoutes: readonly Route[] = [
-  ...routesOf("policies/acl", "envelope", (name, policy) => ({ name, policy })),
-  ...routesOf("policy", "both", (name, rules) => ({ name, rules })),
+  ...routesOf({ folder: "policies/acl", list: (keys) => ({ keys }), one: (name, policy) => ({ name, policy }) }),
+  ...routesOf({
+    folder: "policy",
+    list: (keys) => ({ keys, policies: keys }),
+    one: (name, rules) => ({ name, rules }),
+  }),
 ];

@@ -30,18 +30,18 @@ async function remount(call: CoreCall<typeof fields>): Promise<Response> {
   const side = sideOf(from);
   if (sideOf(to) !== side) {
     const what = side === authSide ? "auth mount to non-auth mount" : "non-auth mount to auth mount";
-    throw new VaultError("invalid", `cannot remount ${what} "${to}/"`);
+    throw new VaultError("invalid", `cannot remount ${what}: 'from' and 'to' must be of one kind`);
   }
   const mounted = call.generation.mounts.at(from);
-  if (mounted === null) throw new VaultError("invalid", `no matching mount at "${from}/"`);
+  if (mounted === null) throw new VaultError("invalid", "no matching mount at the path given as 'from'");
   if (mounted.declaration === null) throw new VaultError("invalid", `cannot remount "${mounted.path}"`);
   const short = to.slice(side.prefix.length);
   const next = { ...mounted.declaration, spec: { ...mounted.declaration.spec, path: short } };
   if (!new RegExp(side.kind.fields["path"]?.pattern ?? "", "u").test(mountPathOf(next.name, next.spec))) {
-    throw new VaultError("invalid", `invalid destination mount path "${to}/"`);
+    throw new VaultError("invalid", "invalid destination mount path: 'to' has a segment that no mount may have");
   }
   for (const { message } of side.kind.check?.(next) ?? []) {
-    throw new VaultError("invalid", `cannot remount to destination "${to}/": ${message}`);
+    throw new VaultError("invalid", `cannot remount to the destination: ${message}`);
   }
   const id = await move(call, mounted, short);
   call.warn(`the mount is at ${to}/ now; tokens and leases of ${from}/ are being revoked`);

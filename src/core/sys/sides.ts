@@ -32,6 +32,7 @@ export const authSide: Side = {
 /** What a mount is tuned to. TTLs are 0 where the server's hold. */
 export function shownConfig({ spec, class: mountClass }: Mounted): Record<string, unknown> {
   const config = spec?.config;
+  const lockout = config?.user_lockout_config;
   const lists = (Object.keys(tuningLists) as (keyof typeof tuningLists)[]).flatMap((name) =>
     config?.[name]?.length ? [[name, config[name]] as const] : [],
   );
@@ -42,6 +43,14 @@ export function shownConfig({ spec, class: mountClass }: Mounted): Record<string
     ...Object.fromEntries(lists),
     ...(config?.listing_visibility && { listing_visibility: config.listing_visibility }),
     ...(mountClass === "auth" && { token_type: config?.token_type ?? "default-service" }),
+    ...(lockout && {
+      user_lockout_config: {
+        user_lockout_counter_reset_duration: lockout.lockout_counter_reset_duration,
+        user_lockout_disable: lockout.lockout_disable,
+        user_lockout_duration: lockout.lockout_duration,
+        user_lockout_threshold: lockout.lockout_threshold,
+      },
+    }),
   };
 }
 

@@ -6,13 +6,21 @@ import { field, type Values } from "../../sdk/fields.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { listingVisibilities, type MountSpec, mountTokenTypes, tuningLists } from "../kinds.ts";
+import { listingVisibilities, lockoutFault, type MountSpec, mountTokenTypes, tuningLists } from "../kinds.ts";
 import type { Mounted } from "../mounts.ts";
 import { refuseManaged } from "../resources.ts";
 import { authSide, mountedAt, pathOf, secretSide, shownConfig, type Side } from "./sides.ts";
 
 const listNames = Object.keys(tuningLists) as (keyof typeof tuningLists)[];
 const list = (name: keyof typeof tuningLists) => field.strings(tuningLists[name].description);
+
+const lockoutFields = {
+  lockout_threshold: field.int("Failed logins in a row that lock a name; 5 where 0", { minimum: 0 }),
+  lockout_duration: field.string("How long a name is locked: a duration, or system for the server's"),
+  lockout_counter_reset_duration: field.string("When failures before are forgotten: a duration, or system"),
+  lockout_counter_reset: field.string("The same, under its other name"),
+  lockout_disable: field.bool("Locks nobody"),
+} as const;
 
 /** Beside those of the documents: a TTL may be "system". */
 export const tuneFields = {
@@ -22,6 +30,7 @@ export const tuneFields = {
   listing_visibility: field.string("Kept and shown; hides and opens nothing", { enum: listingVisibilities }),
   options: field.map("Options of the plugin; an empty one is taken away"),
   token_type: field.string("The type of tokens that logins get", { enum: ["", ...mountTokenTypes] }),
+  user_lockout_config: field.object("When failed logins lock a name", lockoutFields),
   plugin_version: field.string("Which version of the plugin: there is the one built in"),
   audit_non_hmac_request_keys: list("audit_non_hmac_request_keys"),
   audit_non_hmac_response_keys: list("audit_non_hmac_response_keys"),
@@ -47,6 +56,30 @@ function tokenTypeOf(side: Side, given: string | undefined, before: string | und
   return { token_type: given === "" ? "default-service" : (given ?? before ?? "default-service") };
 }
 
+function lockoutOf(
+  side: Side,
+  given: Tuning["user_lockout_config"],
+  before: MountSpec["config"]["user_lockout_config"],
+) {
+  if (given === undefined) return before === undefined ? {} : { user_lockout_config: before };
+  if (side.class !== "auth") {
+    throw new VaultError("invalid", "'user_lockout_config' can only be modified on auth mounts");
+  }
+  const reset = given.lockout_counter_reset_duration ?? given.lockout_counter_reset;
+  return {
+    user_lockout_config: {
+      lockout_threshold: given.lockout_threshold ?? before?.lockout_threshold ?? 0,
+      lockout_duration: seconds("lockout_duration", given.lockout_duration, before?.lockout_duration ?? 0),
+      lockout_counter_reset_duration: seconds(
+        "lockout_counter_reset_duration",
+        reset,
+        before?.lockout_counter_reset_duration ?? 0,
+      ),
+      lockout_disable: given.lockout_disable ?? before?.lockout_disable ?? false,
+    },
+  };
+}
+
 /** What a mount is tuned to after `given`. */
 export function tuned(side: Side, given: Tuning, before: MountSpec["config"]): MountSpec["config"] {
   const config = {
@@ -55,12 +88,17 @@ export function tuned(side: Side, given: Tuning, before: MountSpec["config"]): M
     max_lease_ttl: seconds("max_lease_ttl", given.max_lease_ttl, before.max_lease_ttl),
     listing_visibility: given.listing_visibility ?? before.listing_visibility,
     ...tokenTypeOf(side, given.token_type, before.token_type),
+    ...lockoutOf(side, given.user_lockout_config, before.user_lockout_config),
   };
   return { ...config, ...Object.fromEntries(listNames.map((name) => [name, given[name] ?? before[name] ?? []])) };
 }
 
-/** Throws where the server, or the mount's own maximum, would never give the default. */
-export function checkTuning(core: CoreCall["core"], { default_lease_ttl, max_lease_ttl }: MountSpec["config"]): void {
+/** Throws where the server, or the mount's own maximum, would never give the default, and where nothing would be locked. */
+export function checkTuning(core: CoreCall["core"], side: Side, type: string, config: MountSpec["config"]): void {
+  const { default_lease_ttl, max_lease_ttl } = config;
+  const plugin = core.mounts.plugin(side.kind.name, type);
+  for (const { message } of plugin === null ? [] : lockoutFault(plugin, config))
+    throw new VaultError("invalid", message);
   if (max_lease_ttl !== 0 && default_lease_ttl > max_lease_ttl) {
     throw new VaultError(
       "invalid",
@@ -72,9 +110,9 @@ export function checkTuning(core: CoreCall["core"], { default_lease_ttl, max_lea
   }
 }
 
-export function checkVersion(type: string, version: string | undefined): void {
+export function checkVersion(version: string | undefined): void {
   if (!version) return;
-  throw new VaultError("invalid", `no plugin of type ${type} and version ${version} in the catalog: leave it out`);
+  throw new VaultError("invalid", "no such version of the plugin in the catalog: leave plugin_version out");
 }
 
 export function warnOfHeaders(call: Pick<CoreCall, "warn">, given: Tuning): void {
@@ -99,7 +137,7 @@ async function tune(call: CoreCall<typeof tuneFields>, side: Side): Promise<null
   const target = mounted.declaration;
   if (target === null) throw new VaultError("invalid", `cannot tune "${mounted.path}"`);
   const { data } = call;
-  checkVersion(mounted.type, data.plugin_version);
+  checkVersion(data.plugin_version);
   await call.core.ledger.edit((table) => {
     const current = table.get(side.kind.name, null, target.name);
     if (current === null) throw new VaultError("invalid", `tune of path "${path}" failed: no mount entry found`);
@@ -111,7 +149,7 @@ async function tune(call: CoreCall<typeof tuneFields>, side: Side): Promise<null
       options: optionsOf(mounted, data.options),
       config: tuned(side, data, before.config),
     };
-    checkTuning(call.core, spec.config);
+    checkTuning(call.core, side, spec.type, spec.config);
     const next: Declaration = { ...current, spec };
     for (const fault of side.kind.check?.(next) ?? []) throw new VaultError("invalid", fault.message);
     return { put: [next], remove: [] };
@@ -131,8 +169,10 @@ function read(call: CoreCall, side: Side) {
   const { core } = call;
   const config = mounted.spec?.config;
   const options = mounted.context.options;
+  const { user_lockout_config: lockout, ...shown } = shownConfig(mounted);
   const data = {
-    ...shownConfig(mounted),
+    ...shown,
+    ...(lockout as object | undefined),
     default_lease_ttl: config?.default_lease_ttl || core.defaultLeaseTtl,
     max_lease_ttl: config?.max_lease_ttl || core.maxLeaseTtl,
     description: mounted.description,

@@ -1,12 +1,12 @@
 // What clients write beside a secret: names with short texts, within Vault's limits.
 
+import { isPrintable } from "../../lib/printable.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import type { JsonObject } from "./json.ts";
 
 const most = 64;
 const longestName = 128;
 const longestText = 512;
-const unprintable = /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u;
 
 const wrong = (problem: string): VaultError =>
   new VaultError("invalid", `custom_metadata validation failed: ${problem}`);
@@ -30,7 +30,7 @@ export function customOf(input: JsonObject): Readonly<Record<string, string>> | 
     const size = Buffer.byteLength(name);
     if (size === 0 || size > longestName)
       problems.push(`length of key ${key} is ${size} but must be 0 < len(key) <= ${longestName}`);
-    if (unprintable.test(name)) problems.push(`key ${key} contains unprintable characters`);
+    if (!isPrintable(name)) problems.push(`key ${key} contains unprintable characters`);
     const value = textOf(given);
     if (value === null) {
       problems.push(`value for key ${key} must be a string`);
@@ -39,7 +39,7 @@ export function customOf(input: JsonObject): Readonly<Record<string, string>> | 
     const length = Buffer.byteLength(value);
     if (length === 0 || length > longestText)
       problems.push(`length of value for key ${key} is ${length} but must be 0 < len(value) <= ${longestText}`);
-    if (unprintable.test(value)) problems.push(`value for key ${key} contains unprintable characters`);
+    if (!isPrintable(value)) problems.push(`value for key ${key} contains unprintable characters`);
     texts.push([name, value]);
   }
   if (problems.length > 0) throw wrong(problems.join("; "));
