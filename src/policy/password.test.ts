@@ -113,13 +113,13 @@ describe("a password", () => {
   });
 
   test("is any of those that fit, each as likely as the others", () => {
-    // All 4-letter words of a, b, 1 with an a and two of a and 1, by hand.
+    // All 4-letter words of a, b, c, 1 with an a and two of a and 1, by hand.
     const rules = [
-      { charset: "ab", min_chars: 0 },
+      { charset: "abc", min_chars: 0 },
       { charset: "a", min_chars: 1 },
       { charset: "a1", min_chars: 2 },
     ];
-    const letters = ["a", "b", "1"];
+    const letters = ["a", "b", "c", "1"];
     const words = letters.flatMap((a) =>
       letters.flatMap((b) => letters.flatMap((c) => letters.map((d) => a + b + c + d))),
     );

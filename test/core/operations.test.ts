@@ -158,6 +158,8 @@ describe("password policies", () => {
     expect((await ask("read", "sys/policies/password/a")).data).toEqual({ policy: text });
     expect((await ask("list", "sys/policies/password/")).data).toEqual({ keys: ["a", "b"] });
     expect((await ask("list", "sys/policies/password/", { after: "a", limit: 1 })).data).toEqual({ keys: ["b"] });
+    expect((await ask("list", "sys/policies/password/", { limit: 1 })).data).toEqual({ keys: ["a"] });
+    expect((await ask("list", "sys/policies/password/", { limit: 0 })).data).toEqual({ keys: ["a", "b"] });
     const password = String((await ask("read", "sys/policies/password/a/generate")).data?.["password"]);
     expect(password).toMatch(/^[abc123]{12}$/);
     expect(vault.tape.lines.join()).not.toContain(password);
