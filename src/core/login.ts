@@ -62,7 +62,8 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
   }
   const { name, metadata } = grant.alias;
   const alias = { accessor: mounted.accessor, name, ...(metadata !== undefined && { metadata }) };
-  const entity = await entityAt(call, alias, grant.groups);
+  const groups = [...new Set(grant.groups)].filter((group) => generation.identity.groupAt({ ...alias, name: group }));
+  const entity = await entityAt(call, alias, groups);
   const period = spec.token_period;
   const { ttl } = ttlsOf(core, mounted, {
     ttl: spec.token_ttl,
@@ -77,7 +78,7 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     mapping: { accessor: mounted.accessor, kind: resource.kind, name: grant.mapping.name, seq: generation.record.seq },
     alias,
     entity_id: entity.id,
-    ...(grant.groups !== undefined && { groups: grant.groups }),
+    ...(groups.length > 0 && { groups }),
     display_name: `${mounted.path.slice("auth/".length).replaceAll("/", "-")}${grant.displayName}`.replace(/-$/, ""),
     meta: grant.metadata ?? null,
     path: call.request.path,

@@ -178,8 +178,8 @@ export class Sessions {
     };
   }
 
-  /** Who the alias of a token is now. Throws where the entity that the token was made for is there no more: not even somebody
-   *  who has its alias now gets its tokens. */
+  /** Who the alias of a token is now. Throws where that is nobody, or where the entity that the token was made for is there no
+   *  more: not even somebody who has its alias now gets its tokens. */
   async entityOf(entry: TokenEntry, generation: Generation): Promise<Entity | null> {
     const { alias, entity_id: was, groups } = entry;
     if (alias === null) return null;
@@ -187,6 +187,7 @@ export class Sessions {
     const logins = this.#options.logins();
     if (was !== undefined && !identity.knows(was) && (await logins.get(was)) === null) throw deniedError();
     const entity = identity.byAlias(alias) ?? identity.ofLogin(await logins.of(alias, identity));
+    if (was !== undefined && entity.id !== was && !identity.knows(entity.id)) throw deniedError();
     return groups === undefined ? entity : identity.joined(entity, alias.accessor, groups);
   }
 

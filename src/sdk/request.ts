@@ -52,8 +52,8 @@ export interface Grant {
   /** The declaration that made the grant: its token_* fields decide policies and TTLs, now and on later requests. */
   readonly mapping: { readonly resource: string; readonly name: string };
   readonly metadata?: Readonly<Record<string, string>>;
-  /** Names of the groups that the other side says it is in: external groups whose alias at this mount has such a name act on
-   *  the token and those below it. */
+  /** Names of the groups that the other side says it is in: external groups that have such an alias at this mount by then act
+   *  on the token, and on those below it. */
   readonly groups?: readonly string[];
   /** Addresses that may use the token, where the proof has its own; they narrow the mapping's and never widen them. */
   readonly boundCidrs?: readonly string[];

@@ -31,7 +31,7 @@ export interface TokenEntry {
   } | null;
   /** Of the entity that the alias was when the token was made; the token ends with it. Tokens older than this have none. */
   readonly entity_id?: string;
-  /** What the login said that it is a member of. */
+  /** Names at the alias's mount of the external groups that the login said it is in. */
   readonly groups?: readonly string[];
   readonly display_name: string;
   readonly meta: Readonly<Record<string, string>> | null;
