@@ -3,10 +3,11 @@
 
 import { compileCidrs } from "../lib/cidr.ts";
 import { VaultError } from "../sdk/errors.ts";
-import type { AuthResult, Response } from "../sdk/request.ts";
+import type { AuthResult, Grant, Response } from "../sdk/request.ts";
 import type { TokenSpec } from "../sdk/token.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
+import type { Generation } from "./generation.ts";
 import type { Alias, Entity } from "./identity/entity.ts";
 import type { Mounted } from "./mounts.ts";
 import { grantedPolicies } from "./session.ts";
@@ -60,7 +61,8 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
       throw new VaultError("denied", "permission denied");
     }
   }
-  const { name, metadata } = grant.alias;
+  const { metadata } = grant.alias;
+  const name = aliasName(generation, mounted, grant.alias);
   const alias = { accessor: mounted.accessor, name, ...(metadata !== undefined && { metadata }) };
   const groups = [...new Set(grant.groups)].filter((group) => generation.identity.groupAt({ ...alias, name: group }));
   const entity = await entityAt(call, alias, groups);
@@ -91,6 +93,11 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     bound_cidrs: own.length > 0 ? own : spec.token_bound_cidrs,
   });
   return { ...rest, auth: authOf(token, entry, entity.policies, entity.id) };
+}
+
+function aliasName({ identity }: Generation, { accessor }: Mounted, { name, also }: Grant["alias"]): string {
+  if (also === undefined || identity.personAt({ accessor, name }) !== null) return name;
+  return identity.personAt({ accessor, name: also }) === null ? name : also;
 }
 
 /** Who somebody is that comes with an alias, perhaps for the first time, and the groups that he is said to be in. */

@@ -47,7 +47,13 @@ export type Outcome = "accepted" | "standby" | "sealed" | "uninitialized";
 /** What an auth method proved. Only the core makes a token of it. */
 export interface Grant {
   /** Who: the stable name at this mount, already normalised. Becomes the entity alias. */
-  readonly alias: { readonly name: string; readonly metadata?: Readonly<Record<string, string>> };
+  readonly alias: {
+    readonly name: string;
+    /** What else it is called, where some entity has that as its alias and none has `name`. Only what nobody can choose so that
+     *  it is another's name. */
+    readonly also?: string;
+    readonly metadata?: Readonly<Record<string, string>>;
+  };
   readonly displayName: string;
   /** The declaration that made the grant: its token_* fields decide policies and TTLs, now and on later requests. */
   readonly mapping: { readonly resource: string; readonly name: string };

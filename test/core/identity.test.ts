@@ -262,6 +262,32 @@ describe("entity aliases", () => {
     expect((await h.ask("read", `identity/entity/id/${owner}`)).data?.["aliases"]).toMatchObject([{ name: "new" }]);
   });
 
+  it("of AppRole are the role's name, or its id where that was drawn", async () => {
+    const h = await world();
+    await h.ask("update", "sys/auth/approle", { type: "approle" });
+    const auth = (await h.ask("read", "sys/auth")).data as Record<string, { accessor: string }>;
+    const mount_accessor = auth["approle/"]?.accessor;
+    const entered = async (role: string) => {
+      const role_id = await textAt(h, `auth/approle/role/${role}/role-id`, "role_id");
+      const secret_id = (await h.ask("update", `auth/approle/role/${role}/secret-id`)).data?.["secret_id"];
+      const { auth: made } = await h.ask("update", "auth/approle/login", { role_id, secret_id }, null);
+      return { role_id, id: made?.entity_id, token: made?.client_token ?? "" };
+    };
+    for (const role of ["app", "thief"]) await h.ask("update", `auth/approle/role/${role}`, {});
+    const { role_id, id } = await entered("app");
+    const ada = await idOf(h, "identity/entity/name/ada", { policies: "reader" });
+    await h.ask("update", "identity/entity-alias", { name: role_id, mount_accessor, canonical_id: ada });
+    const byId = await entered("app");
+    expect([id, byId.id]).toEqual([expect.stringMatching(uuid), ada]);
+    await reads(h, byId.token);
+    const eve = await idOf(h, "identity/entity/name/eve", { policies: "reader" });
+    await h.ask("update", "identity/entity-alias", { name: "app", mount_accessor, canonical_id: eve });
+    expect((await entered("app")).id).toBe(eve);
+    // Nobody becomes another by calling himself so.
+    await h.ask("update", "auth/approle/role/thief/role-id", { role_id: "app" });
+    expect([ada, eve]).not.toContain((await entered("thief")).id);
+  });
+
   it("mean nothing at another mount of the same path", async () => {
     const h = await world();
     const ada = await idOf(h, "identity/entity/name/ada", { policies: "reader" });

@@ -71,7 +71,7 @@ describe("logins", () => {
     const ids = await idsOf(kit, { metadata: '{"team":"x","role_name":"root"}', token_bound_cidrs: "127.0.0.0/8" });
     expect(ids.role_id).toMatch(/^[0-9a-f-]{36}$/);
     expect(await enter(kit, ids)).toEqual({
-      alias: { name: "payments", metadata: { role_name: "payments" } },
+      alias: { name: "payments", also: ids.role_id, metadata: { role_name: "payments" } },
       displayName: "",
       mapping: { resource: "roles", name: "payments" },
       metadata: { team: "x", role_name: "payments" },

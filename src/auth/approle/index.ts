@@ -18,6 +18,9 @@ const loginFields = {
   secret_id: field.string("The secret id, where the role asks for one", { default: "", secret: true }),
 } as const;
 
+/** A role id as it is made here: of one's own choice it could be the name of another role. */
+const isDrawn = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 const refused = (): VaultError => new VaultError("invalid", "invalid role or secret ID");
 
 const fits = (ranges: readonly string[], address: string): boolean =>
@@ -41,7 +44,7 @@ async function login(roleIds: RoleIds, secretIds: SecretIds, call: Call<typeof l
   const bound = role.bind_secret_id ? secretId : null;
   return {
     grant: {
-      alias: { name, metadata: { role_name: name } },
+      alias: { name, ...(isDrawn.test(roleId) && { also: roleId }), metadata: { role_name: name } },
       displayName: "",
       mapping: { resource: roles.name, name },
       metadata: { ...bound?.metadata, role_name: name },
