@@ -6,6 +6,7 @@ import { field, type Values } from "../sdk/fields.ts";
 import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
 import type { MountPlugin } from "../sdk/mount.ts";
 import { rootFaults } from "../sdk/resourceKind.ts";
+import { proveEntity, proveGroup } from "./identity/proofs.ts";
 import { tokenRoleKind } from "./tokens/roles.ts";
 
 const mountPath = "^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*/?$";
@@ -194,6 +195,7 @@ export const groupKind: Kind = {
   mount: null,
   fields: groupFields,
   check: ({ spec }) => rootFaults(groupFields, spec),
+  prove: proveGroup,
 };
 
 /** Tuned to lock names where no login is by what may be guessed at. */
@@ -235,7 +237,7 @@ export function coreKinds(plugins: readonly MountPlugin[]): readonly Kind[] {
   return [
     { ...secretEngineKind, check: (declaration) => [...checkSecret(declaration), ...secretFaults(declaration)] },
     { ...authMethodKind, check: (declaration) => [...checkAuth(declaration), ...authFaults(declaration)] },
-    entityKind,
+    { ...entityKind, prove: proveEntity(plugins) },
     groupKind,
     tokenRoleKind,
     passwordPolicyKind,

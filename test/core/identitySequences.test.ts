@@ -146,7 +146,10 @@ async function checkEntities(run: Run): Promise<void> {
     expect(await lookup(h, "entity", { id })).toBe(id);
     for (const alias of maps(entity?.["aliases"])) {
       aliasIds.push(alias["id"] as string);
-      expect(await read(h, `entity-alias/id/${alias["id"]}`)).toMatchObject({ canonical_id: id, name: alias["name"] });
+      expect(await read(h, `entity-alias/id/${String(alias["id"])}`)).toMatchObject({
+        canonical_id: id,
+        name: alias["name"],
+      });
       const query = { alias_name: alias["name"], alias_mount_accessor: alias["mount_accessor"] };
       expect(await lookup(h, "entity", query)).toBe(id);
       expect(await lookup(h, "entity", { alias_id: alias["id"] })).toBe(id);
@@ -167,7 +170,8 @@ async function checkGroups({ h }: Run): Promise<void> {
   const entities = await keys(h, "entity/id");
   for (const id of ids) {
     const group = await read(h, `group/id/${id}`);
-    expect(await read(h, `group/name/${(group?.["name"] as string).toUpperCase()}`)).toEqual(group);
+    const name = group?.["name"] as string;
+    expect(await read(h, `group/name/${name.toUpperCase()}`)).toEqual(group);
     for (const member of strings(group?.["member_entity_ids"])) {
       expect(entities).toContain(member);
       expect((await read(h, `entity/id/${member}`))?.["direct_group_ids"]).toContain(id);
