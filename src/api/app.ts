@@ -13,6 +13,7 @@ import { VaultError } from "../sdk/errors.ts";
 import type { Request } from "../sdk/request.ts";
 import { type Answer, answerOf, errorAnswer, send } from "./answer.ts";
 import { Aborted, readBody } from "./body.ts";
+import { crossOrigin } from "./cors.ts";
 import { presentable } from "./errors.ts";
 import { allow, asksHelp, checkNamespace, newId, toRequest } from "./http.ts";
 import { lifecycle } from "./lifecycle.ts";
@@ -93,9 +94,10 @@ function routed(bindings: Bindings): string {
 export function createApp(options: AppOptions): App {
   const { door, webhook, log, clock } = options;
   const limits: Limits = { ...defaultLimits, ...options.limits };
+  const edge: Edge = { door, log, limits };
 
   const on = (serve: Serve) => async (c: Context<{ Bindings: Bindings }>) => {
-    await respond(c.env, serve, log, limits);
+    await respond(c.env, serve, edge);
     return answered;
   };
 
@@ -140,7 +142,7 @@ export function createApp(options: AppOptions): App {
   }
   app.all(
     "/",
-    on(async () => ({ status: 200, body: index, type: "text/plain; charset=utf-8" })),
+    on(async () => ({ status: 200, body: index, type: "text/plain; charset=utf-8", headers: pageHeaders(door) })),
   );
   app.all(
     "*",
@@ -156,7 +158,7 @@ export function createApp(options: AppOptions): App {
     const routedHere = path === webhookPath && webhook !== undefined;
     const serve = fixed.get(path) ?? (path.startsWith("/v1/") && !routedHere ? ask : null);
     if (serve === null) void app.fetch(asked, { incoming, outgoing });
-    else void respond({ incoming, outgoing, target }, serve, log, limits);
+    else void respond({ incoming, outgoing, target }, serve, edge);
   };
 }
 
@@ -172,15 +174,36 @@ async function askWithShare(door: Door, request: Request, outgoing: ServerRespon
   }
 }
 
+const pageHeaders = (door: Door): string[] =>
+  Object.entries(door.manners()?.pageHeaders ?? {}).flatMap(([name, values]) =>
+    values.flatMap((value) => [name, value]),
+  );
+
+/** Whether a page of another origin asks what it may; the answer, whatever it is, says that it may read it. */
+function askOrigin(door: Door, incoming: IncomingMessage, outgoing: ServerResponse): boolean {
+  const { headers, preflight } = crossOrigin(incoming, door.manners()?.cors ?? null);
+  for (let at = 0; at < headers.length; at += 2) outgoing.setHeader(headers[at] ?? "", headers[at + 1] ?? "");
+  return preflight;
+}
+
+/** What every answer needs. */
+interface Edge {
+  readonly door: Door;
+  readonly log: Logger;
+  readonly limits: Limits;
+}
+
 /** Runs one request to its answer. Never rejects. */
-async function respond(bindings: Bindings, serve: Serve, log: Logger, limits: Limits): Promise<void> {
+async function respond(bindings: Bindings, serve: Serve, { door, log, limits }: Edge): Promise<void> {
   const { incoming, outgoing, target } = bindings;
   const id = newId();
   let answer: Answer | null;
   try {
+    const preflight = incoming.headers.origin !== undefined && askOrigin(door, incoming, outgoing);
     if (target instanceof VaultError) throw target;
     if (target === undefined) throw new TypeError("a request came to its route without a target");
-    if (target.redirect !== null) answer = { status: 307, body: null, headers: ["Location", target.redirect] };
+    if (preflight) answer = { status: 204, body: null };
+    else if (target.redirect !== null) answer = { status: 307, body: null, headers: ["Location", target.redirect] };
     else if (methodOf(incoming) === "OPTIONS") answer = { status: 204, body: null, headers: ["Allow", allow] };
     else {
       checkNamespace(incoming);

@@ -17,6 +17,7 @@ import { chooseStart, type Standing } from "./broker/heads.ts";
 import { Trail, type Wait, within } from "./broker/trail.ts";
 import type { Bounds } from "./broker/window.ts";
 import type { Exchange } from "./exchange.ts";
+import type { AuditedHeaders } from "./settings.ts";
 
 export interface BrokerOptions {
   readonly log: Logger;
@@ -149,6 +150,11 @@ export class Broker {
   /** An attempt to apply a commit: what, whose, and how it ended. Stands in clear; holds no secret. */
   reconcile(entry: Readonly<Record<string, unknown>>): Promise<void> {
     return this.#plain("reconcile", entry);
+  }
+
+  /** From now on entries have these headers of their requests. */
+  auditHeaders(headers: AuditedHeaders): void {
+    this.#live?.format.auditHeaders(headers);
   }
 
   /** What the vault did by itself ("unseal", "seal"), in clear. */

@@ -23,6 +23,7 @@ import { Mounts, type SystemMount } from "./mounts.ts";
 import type { Rekey } from "./rekey.ts";
 import type { RootGeneration } from "./rootGeneration.ts";
 import { Sessions } from "./session.ts";
+import { Settings } from "./settings.ts";
 import { systemMounts } from "./sys/index.ts";
 import { Tasks } from "./tasks.ts";
 import { Tidy } from "./tidy.ts";
@@ -75,6 +76,7 @@ export class Core {
   readonly history: History;
   readonly integrity: Integrity;
   readonly tidy: Tidy;
+  readonly settings: Settings;
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
   readonly #system: readonly SystemMount[];
@@ -102,6 +104,7 @@ export class Core {
       log,
     );
     this.tidy = new Tidy(() => this, log);
+    this.settings = new Settings(this.root.sub("config/"), (headers) => options.broker.auditHeaders(headers));
     this.integrity = new Integrity({ barrier, broker: options.broker, clock, log });
     this.tokens = new TokenStore({
       root: this.root,
@@ -156,6 +159,7 @@ export class Core {
 
   async open(): Promise<void> {
     await this.#time.open();
+    await this.settings.open();
     await this.mounts.open(this.#system);
     await this.ledger.open();
     await this.keys.open();

@@ -2,6 +2,7 @@
 // a token because there is nobody to ask yet.
 
 import type { Request, Response } from "../sdk/request.ts";
+import type { Settings } from "./settings.ts";
 
 export interface SealStatus {
   readonly type: string;
@@ -59,6 +60,8 @@ export interface Lifecycle {
   health(): Health;
   /** Nothing else is told without high availability. */
   leader(): { readonly ha_enabled: boolean };
+  /** What sys/config/ says of answers; null while sealed, when nobody can know it. */
+  manners(): Pick<Settings, "cors" | "pageHeaders"> | null;
 }
 
 export interface Door extends Lifecycle {

@@ -358,6 +358,10 @@ export class Vault implements Door {
     return { ha_enabled: false };
   }
 
+  manners(): Core["settings"] | null {
+    return this.core?.settings ?? null;
+  }
+
   /** What happens with time; called about twice a second. */
   async tick(): Promise<void> {
     await this.unsealAlone();

@@ -76,6 +76,7 @@ export async function start(options: StartOptions = {}): Promise<Server> {
     sealStatus: () => sealStatus,
     health: () => active,
     leader: () => ({ ha_enabled: false }),
+    manners: () => null,
     ...options.door,
   };
   const limits = { lingerTimeout: 300, ...options.limits };

@@ -5,8 +5,9 @@
 
 import { rfc3339 } from "../../lib/clock.ts";
 import type { VaultError } from "../../sdk/errors.ts";
-import type { AuthResult, Connection, Response, WrapInfo } from "../../sdk/request.ts";
+import type { AuthResult, Connection, Request, Response, WrapInfo } from "../../sdk/request.ts";
 import type { Exchange, Principal } from "../exchange.ts";
+import type { AuditedHeaders } from "../settings.ts";
 import { type Piece, Shared } from "./draft.ts";
 import type { Hasher } from "./hasher.ts";
 
@@ -61,11 +62,18 @@ export class Format {
   readonly #connections = new WeakMap<Connection, Piece>();
   readonly #shared = new WeakMap<object, Piece>();
   readonly #rules = new Map<string, string>();
+  /** Name, and whether it is hashed; null where there are none. */
+  #headers: readonly (readonly [string, boolean])[] | null = null;
   #second = -1;
   #untilSecond = "";
 
   constructor(hasher: Hasher) {
     this.#hasher = hasher;
+  }
+
+  auditHeaders(headers: AuditedHeaders): void {
+    const names = Object.entries(headers).map(([name, { hmac }]) => [name, hmac] as const);
+    this.#headers = names.length === 0 ? null : names;
   }
 
   /** What both entries of a request share: everything from `generation` up to the end of `request`. */
@@ -80,6 +88,7 @@ export class Format {
       this.#connection(request.connection),
       request.wrapTtl === undefined ? "}" : `,"wrap_ttl":${number(request.wrapTtl)}}`,
     ];
+    if (this.#headers !== null) pieces.splice(4, 0, this.#audited(request, this.#headers));
     if (exchange.facts !== null) pieces.unshift(`,"facts":${JSON.stringify(exchange.facts)}`);
     return new Shared(pieces);
   }
@@ -181,6 +190,16 @@ export class Format {
   #data({ request, mount }: Exchange): string {
     for (const _name in request.data) return `,"data":${this.#hasher.json(request.data, mount?.clear?.request)}`;
     return "";
+  }
+
+  #audited({ headers }: Request, names: readonly (readonly [string, boolean])[]): string {
+    const members = names.flatMap(([name, hmac]) => {
+      const value = Object.hasOwn(headers, name) ? headers[name] : undefined;
+      if (value === undefined) return [];
+      const values = (Array.isArray(value) ? value : [value]).map((one) => (hmac ? this.#hasher.hash(one) : one));
+      return [`${quote(name)}:${JSON.stringify(values)}`];
+    });
+    return members.length === 0 ? "" : `,"headers":{${members.join(",")}}`;
   }
 
   #tokenAlone(token: string | null): string {

@@ -7,6 +7,7 @@ import type { SystemMount } from "../mounts.ts";
 import { tokenRoutes } from "../tokens/routes.ts";
 import { auditRoutes } from "./audit.ts";
 import { capabilityRoutes } from "./capabilities.ts";
+import { configRoutes } from "./wire.ts";
 import { internalRoutes } from "./internal.ts";
 import { leaseRoutes } from "./leases.ts";
 import { lockedUserRoutes } from "./lockedUsers.ts";
@@ -55,6 +56,7 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...nodeRoutes,
         ...loggerRoutes,
         ...toolRoutes,
+        ...configRoutes,
         ...extra,
       ],
     },
