@@ -4,7 +4,11 @@
 
 import { chmodSync, cpSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join, posix, relative, sep } from "node:path";
+import standaloneCode from "ajv/dist/standalone/index.js";
 import { rolldown } from "rolldown";
+import { tables } from "../src/cli/tables.ts";
+import { configSchema } from "../src/config.ts";
+import { createAjv } from "../src/configCheck.ts";
 import { node, root } from "./stages.mjs";
 
 const dist = join(root, "dist");
@@ -35,12 +39,24 @@ const addresses = {
   },
 };
 
+/** The server's configuration is checked by code that its schema became here. */
+const compiled = {
+  name: "compiled",
+  load(id) {
+    if (id !== join(src, "cli/configCheck.ts")) return null;
+    const ajv = createAjv({ source: true, esm: true });
+    const code = standaloneCode.default(ajv, ajv.compile(configSchema(tables)));
+    if (code.includes("require(")) throw new Error("the configuration's schema needs a part of ajv at run time");
+    return { code, moduleType: "js" };
+  },
+};
+
 rmSync(dist, { recursive: true, force: true });
 const bundle = await rolldown({
   input: Object.fromEntries(entries.map((name) => [name.replace(/\.ts$/, ""), join(src, name)])),
   platform: "node",
   external: (id) => !id.startsWith(".") && !id.startsWith(src),
-  plugins: [addresses],
+  plugins: [compiled, addresses],
 });
 await bundle.write({ dir: dist, format: "esm", entryFileNames: "[name].js", chunkFileNames: "parts/[name]-[hash].js" });
 await bundle.close();

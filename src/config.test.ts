@@ -2,6 +2,7 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { parse } from "yaml";
 import { describe, expect, test } from "vitest";
 import { ConfigError, configSchema, readConfig, type Tables } from "./config.ts";
+import { createAjv } from "./configCheck.ts";
 import { gitopsFields } from "./gitops/settings.ts";
 import { field } from "./sdk/fields.ts";
 
@@ -38,7 +39,8 @@ gitops:
 cache_path: cache
 max_lease_ttl: 1000h
 `;
-const read = (text: string) => readConfig(text, "/etc/writ/writ.yaml", tables);
+const validate = createAjv().compile(configSchema(tables));
+const read = (text: string) => readConfig(text, "/etc/writ/writ.yaml", tables, validate);
 const faults = (text: string): readonly string[] => {
   try {
     read(text);

@@ -5,7 +5,8 @@
 // A field named `path`, `…_path`, `socket`, `…_file`, `…_files` or `…_folders` is a path: a relative one counts from the file's folder.
 
 import { dirname, isAbsolute, resolve } from "node:path";
-import { Ajv2020, type ErrorObject } from "ajv/dist/2020.js";
+import type { ErrorObject } from "ajv/dist/2020.js";
+import type { Validate } from "./configCheck.ts";
 import { type Listener, listenerFault, listenerFields, listenerOf } from "./configListener.ts";
 import { type Fault, parseConfigText } from "./configText.ts";
 import type { Level } from "./lib/log.ts";
@@ -180,17 +181,9 @@ const article = (type: string): string =>
     type
   ] ?? `a ${type}`;
 
-function schemaFaults(schema: Schema, value: unknown): readonly Fault[] {
-  const ajv = new Ajv2020({
-    strict: true,
-    strictRequired: false,
-    // A duration with a minimum is a number or a string.
-    strictTypes: false,
-    allErrors: true,
-    verbose: true,
-  });
-  if (ajv.validate(schema, value)) return [];
-  const errors = ajv.errors ?? [];
+function schemaFaults(validate: Validate, value: unknown): readonly Fault[] {
+  if (validate(value)) return [];
+  const errors = validate.errors ?? [];
   const choices = errors.filter(({ keyword }) => keyword === "anyOf").map(({ schemaPath }) => `${schemaPath}/`);
   return errors
     .filter(({ keyword, schemaPath }) => keyword !== "if" && !choices.some((choice) => schemaPath.startsWith(choice)))
@@ -287,11 +280,16 @@ function build<G extends Fields>(input: Input, tables: Tables<G>, folder: string
 }
 
 /** Reads the text of `file` (an absolute path; it names the file in errors and is where relative paths count from).
- *  Throws ConfigError with everything that is wrong. */
-export function readConfig<G extends Fields>(text: string, file: string, tables: Tables<G>): Config<G> {
+ *  `validate` is that of the tables' schema. Throws ConfigError with everything that is wrong. */
+export function readConfig<G extends Fields>(
+  text: string,
+  file: string,
+  tables: Tables<G>,
+  validate: Validate,
+): Config<G> {
   if (!isAbsolute(file)) throw new Error("readConfig needs an absolute path");
   const source = parseConfigText(text, file);
-  const faults = schemaFaults(configSchema(tables), source.value);
+  const faults = schemaFaults(validate, source.value);
   if (faults.length > 0) throw source.error(faults);
   try {
     const { config, listeners } = build(source.value as Input, tables, dirname(file));

@@ -10,6 +10,7 @@ import { silent } from "../lib/log.ts";
 import { type Running, startServer } from "../server.ts";
 import type { Io } from "./io.ts";
 import { run } from "./program.ts";
+import { validate } from "./configCheck.ts";
 import { tables } from "./tables.ts";
 
 let folder = "";
@@ -49,7 +50,7 @@ const keysIn = (out: string): string[] => [...out.matchAll(/Key \d+: (\S+)/g)].m
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "writ-keys-"));
-  running = await startServer(readConfig(configOf("{ type: shamir }"), join(folder, "writ.yaml"), tables), {
+  running = await startServer(readConfig(configOf("{ type: shamir }"), join(folder, "writ.yaml"), tables, validate), {
     log: silent,
   });
   const made = await operator(["init", "--key-shares", "3", "--key-threshold", "2"]);
@@ -111,7 +112,7 @@ test("init on a seal that opens by itself prints recovery keys, and the vault is
   try {
     await writeFile(join(own, "identity"), await generateX25519Identity(), { mode: 0o600 });
     running = await startServer(
-      readConfig(configOf("{ type: recipients, identity_file: identity }"), join(own, "writ.yaml"), tables),
+      readConfig(configOf("{ type: recipients, identity_file: identity }"), join(own, "writ.yaml"), tables, validate),
       {
         log: silent,
       },

@@ -10,7 +10,7 @@ import { type AskShare, restoreBackup } from "../restore.ts";
 import { isVaultError } from "../sdk/errors.ts";
 import { CommandError } from "./client.ts";
 import type { Io } from "./io.ts";
-import { loadConfig } from "./tables.ts";
+import { loadConfig } from "./loadConfig.ts";
 
 export interface RestoreOptions {
   readonly config: string;

@@ -4,7 +4,7 @@ import { createLogger, type LeveledLogger, type Logger } from "../lib/log.ts";
 import { isVaultError } from "../sdk/errors.ts";
 import { type Config, type Running, startServer } from "../server.ts";
 import { CommandError } from "./client.ts";
-import { loadConfig } from "./tables.ts";
+import { loadConfig } from "./loadConfig.ts";
 
 /** Starts, and explains what commonly hinders it. */
 export async function start(config: Config, log: LeveledLogger): Promise<Running> {

@@ -12,7 +12,7 @@ import { type Client, CommandError, createClient } from "../cli/client.ts";
 import type { Io } from "../cli/io.ts";
 import { start, untilStopped } from "../cli/server.ts";
 import type { GitStatus } from "../cli/status.ts";
-import { loadConfig } from "../cli/tables.ts";
+import { loadConfig } from "../cli/loadConfig.ts";
 import { isLocal, parsePlace } from "../lib/address.ts";
 import { zero } from "../lib/bytes.ts";
 import { createLogger, type LeveledLogger } from "../lib/log.ts";

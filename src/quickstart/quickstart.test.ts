@@ -9,7 +9,8 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { readConfig } from "../config.ts";
+import { configSchema, readConfig } from "../config.ts";
+import { createAjv } from "../configCheck.ts";
 import { gitopsFields } from "../gitops/settings.ts";
 import { field } from "../sdk/fields.ts";
 import { readUpdates, signedDelivery } from "./delivery.ts";
@@ -69,12 +70,14 @@ describe("the settings", () => {
   test("the configuration that is written is one that the server reads", () => {
     const place = placeOf({ WRIT_PORT: "8300", WRIT_DATA: join(folder, "data") });
     const path = { path: field.string("Path", { required: true }) };
-    const config = readConfig(configText(place), place.configFile, {
+    const tables = {
       storage: { sqlite: path },
       seal: { shamir: {} },
       audit: { git: { ...path, interval: field.duration("Interval") } },
       gitops: gitopsFields,
-    });
+    };
+    const validate = createAjv().compile(configSchema(tables));
+    const config = readConfig(configText(place), place.configFile, tables, validate);
     expect(config).toMatchObject({
       storage: { settings: { path: place.storage } },
       listeners: [{ address: "127.0.0.1:8300" }],
