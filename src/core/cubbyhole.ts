@@ -19,7 +19,7 @@ const longest = 900;
 export const entryKey = (token: string, path: string): string => `cubbyhole/${token}/${path}`;
 
 /** Says that the token has one. */
-export const markOf = (token: string): ViewOp => ({ key: childKey(token, cubbyholeName(token)), value: {} });
+export const markOf = (token: string): ViewOp => ({ key: childKey(token, cubbyholeName(token)), value: true });
 
 function ownerOf({ session }: CoreCall): string {
   if (session === null) throw deniedError();

@@ -12,7 +12,7 @@ function mapView(entries: Map<string, object>): View {
     write: async (ops) =>
       ops.map(({ key, value }) => {
         if (value === null) entries.delete(key);
-        else entries.set(key, value);
+        else entries.set(key, value as object);
         return 1;
       }),
     list: async () => [...entries.keys()].sort(),

@@ -77,7 +77,7 @@ export class SecretIds {
     const value: SecretId = { ...terms, created_at: now, updated_at: now, expires_at: expires };
     const before = await this.#context.view.getJson<SecretId>(key);
     if (before !== null && !this.#over(before.value)) throw taken();
-    const ops: ViewOp[] = expires === 0 ? [] : [{ key: this.#dueKey(role, accessor, value), value: {} }];
+    const ops: ViewOp[] = expires === 0 ? [] : [{ key: this.#dueKey(role, accessor, value), value: true }];
     ops.push({ key, value, expect: before?.version ?? "absent" });
     try {
       await this.#context.view.write(ops);

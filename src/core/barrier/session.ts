@@ -9,7 +9,7 @@ import { createHmac, createPrivateKey, createSecretKey, type KeyObject } from "n
 import { AgeError, type StanzaKey, wipe } from "../../lib/age.ts";
 import { decryptBound, encryptBound } from "../../lib/bound.ts";
 import { zero } from "../../lib/bytes.ts";
-import { forgetHmac } from "../../lib/hmac.ts";
+import { forgetHmac, type Hmac, hmacOf } from "../../lib/hmac.ts";
 import { encodeIdentity } from "../../sdk/keyring.ts";
 import type { Logger } from "../../lib/log.ts";
 import { Lru } from "../../lib/lru.ts";
@@ -20,13 +20,14 @@ import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { deepFreeze, freezePlain } from "./json.ts";
 import { isUnder, keyringKey, nameIn, type Keyring, type WrittenKeyring } from "./keyring.ts";
 import { Lists } from "./lists.ts";
+import { createMark, isMark } from "./mark.ts";
 import { type Findings, Scan, type ScanOptions } from "./scan.ts";
 import { Snapshot } from "./snapshot.ts";
 import { sumKey } from "./sum.ts";
 import { formatMark, summedFormat, Versions, versionsKey } from "./versions.ts";
 import { type State, Writer } from "./writer.ts";
 
-/** One decrypted entry. */
+/** One decrypted entry. A mark has neither bytes nor an object, and reads as an empty one. */
 export interface Entry {
   /** Null once it was parsed: one form is enough to keep. */
   bytes: Buffer | null;
@@ -63,6 +64,7 @@ export class Session {
   readonly #lists = new Lists(listBytes);
   readonly #reads = new Map<string, Promise<Entry | null>>();
   readonly #macs = new Map<string, KeyObject>();
+  readonly #marks: Hmac;
   readonly #find = (name: string): StanzaKey | null => this.#keyring?.terms.get(name)?.stanza ?? null;
   readonly #seal = (key: string, version: number, value: Uint8Array): Buffer =>
     encryptBound(this.#keys().active.stanza, key, version, value);
@@ -74,6 +76,7 @@ export class Session {
     this.#log = log;
     this.#keyring = keyring;
     this.#cache = new Lru(cacheBytes);
+    this.#marks = hmacOf(this.mac("mark"));
     this.#writer = new Writer({
       storage,
       log,
@@ -134,6 +137,7 @@ export class Session {
 
   #opens(key: string, stored: Stored): boolean {
     this.#keys();
+    if (isMark(this.#marks, key, stored)) return true;
     try {
       zero(decryptBound(this.#find, key, stored.version, stored.value));
       return true;
@@ -194,9 +198,9 @@ export class Session {
       if (current) this.#cache.set(key, null, absentWeight + key.length);
       return null;
     }
-    const bytes = this.#decrypt(key, stored);
+    const bytes = isMark(this.#marks, key, stored) ? null : this.#decrypt(key, stored);
     const { version, element } = this.#writer.stateOf(key, stored);
-    const entry: Entry = { bytes, version, element, json: null, size: bytes.length };
+    const entry: Entry = { bytes, version, element, json: null, size: bytes?.length ?? 0 };
     if (current) this.#cache.set(key, entry, weigh(key, entry));
     return entry;
   }
@@ -255,8 +259,12 @@ export class Session {
     const sealedOps = ops.map((op, at): Op => {
       const version = first + at;
       const bytes = texts[at] ?? null;
-      const value = bytes === null ? null : encryptBound(key, op.key, version, bytes);
-      if (bytes !== null) this.#encryptions += 1;
+      let value: Buffer | null = null;
+      if (op.value === true) value = createMark(this.#marks, op.key, version);
+      else if (bytes !== null) {
+        value = encryptBound(key, op.key, version, bytes);
+        this.#encryptions += 1;
+      }
       return op.expect === undefined
         ? { key: op.key, value, version }
         : { key: op.key, value, version, expect: op.expect };
@@ -398,7 +406,7 @@ export class Session {
   }
 }
 
-const textOf = (entry: Entry): string => entry.bytes?.toString("utf8") ?? JSON.stringify(entry.json?.value);
+const textOf = ({ bytes, json }: Entry): string => bytes?.toString("utf8") ?? JSON.stringify(json?.value ?? {});
 
 /** A copy, since the cached bytes are wiped at seal and must not change under way. */
 export const copyOf = (entry: Entry): ViewEntry<Uint8Array> => {
@@ -408,7 +416,7 @@ export const copyOf = (entry: Entry): ViewEntry<Uint8Array> => {
 
 /** The bytes to store, the session's own copy; freezes objects. */
 function toBytes(value: ViewOp["value"]): Buffer | null {
-  if (value === null) return null;
+  if (value === null || value === true) return null;
   if (value instanceof Uint8Array) return Buffer.from(value);
   freezePlain(value);
   return Buffer.from(JSON.stringify(value));
@@ -416,6 +424,7 @@ function toBytes(value: ViewOp["value"]): Buffer | null {
 
 /** What the cache keeps of a write: of objects `bytes` is only as long as their text. */
 function entryOf(value: ViewOp["value"], bytes: Buffer | null, { version, element }: State): Entry | null {
+  if (value === true) return { bytes: null, version, element, json: null, size: 0 };
   if (value === null || bytes === null) return null;
   const size = bytes.length;
   if (value instanceof Uint8Array) return { bytes, version, element, json: null, size };

@@ -34,17 +34,20 @@ const format = 1;
 
 const frame = Buffer.alloc(8 + 1024 + 1 + headSize);
 
-/** `key` is a storage key. */
-export function elementOf(mac: KeyObject, key: string, stored: Stored): bigint {
-  frame.writeUInt32BE(Math.floor(stored.version / 2 ** 32), 0);
-  frame.writeUInt32BE(stored.version % 2 ** 32, 4);
+/** Version, storage key and bytes, as one; good until the next call. */
+export function framed(key: string, version: number, head: Uint8Array): Uint8Array {
+  frame.writeUInt32BE(Math.floor(version / 2 ** 32), 0);
+  frame.writeUInt32BE(version % 2 ** 32, 4);
   let end = 8 + frame.write(key, 8, "utf8");
-  // Keys hold no NUL: what follows is the file.
+  // Keys hold no NUL: what follows are the bytes.
   frame[end++] = 0;
-  const head = stored.value.subarray(0, headSize);
   frame.set(head, end);
-  return BigInt(`0x${hmacOf(mac).hex(frame.subarray(0, end + head.length))}`);
+  return frame.subarray(0, end + head.length);
 }
+
+/** `key` is a storage key. */
+export const elementOf = (mac: KeyObject, key: string, { value, version }: Stored): bigint =>
+  BigInt(`0x${hmacOf(mac).hex(framed(key, version, value.subarray(0, headSize)))}`);
 
 /** `sum` once an entry with element `before` is one with element `after`; null where there is none. */
 export function replaced(sum: Sum, before: bigint | null, after: bigint | null): Sum {

@@ -158,7 +158,7 @@ export class Expiry {
       } else if (!lanes.offer(entry.accessor, entry.id, Number(one.time.slice(0, -1)))) {
         // Out of the way of others: those of a mount that does not answer would stand in front for ever.
         const again = now + (lanes.stalled(entry.accessor) ? stalledPause : fullPause);
-        late.push({ key: dueKey(again, one.name), value: {} }, { key: keyOf(one), value: null });
+        late.push({ key: dueKey(again, one.name), value: true }, { key: keyOf(one), value: null });
       }
     }
     if (late.length > 0) await this.#options.root.write(late);

@@ -82,10 +82,10 @@ export class LeaseStore {
   /** Operations that make a new one; the entry comes last. */
   add(entry: LeaseEntry): ViewOp[] {
     const name = nameOf(entry.id);
+    const indexes = [mountKey(entry.accessor, name), dueKey(dueOf(entry), name)];
+    if (entry.token !== null) indexes.push(childKey(entry.token, name));
     return [
-      { key: mountKey(entry.accessor, name), value: {} },
-      ...(entry.token === null ? [] : [{ key: childKey(entry.token, name), value: {} }]),
-      { key: dueKey(dueOf(entry), name), value: {} },
+      ...indexes.map((key): ViewOp => ({ key, value: true })),
       { key: idKey(entry.id), value: entry, expect: "absent" },
     ];
   }
@@ -95,8 +95,8 @@ export class LeaseStore {
   change(before: LeaseEntry, after: LeaseEntry, { expect, seen }: { expect?: number; seen?: number } = {}): ViewOp[] {
     const name = nameOf(after.id);
     const due = dueOf(after);
-    const ops: ViewOp[] = [{ key: dueKey(due, name), value: {} }];
-    if (after.ending?.stuck && !before.ending?.stuck) ops.push({ key: stuckKey(name), value: {} });
+    const ops: ViewOp[] = [{ key: dueKey(due, name), value: true }];
+    if (after.ending?.stuck && !before.ending?.stuck) ops.push({ key: stuckKey(name), value: true });
     ops.push({ key: idKey(after.id), value: after, ...(expect !== undefined && { expect }) });
     for (const time of new Set([dueOf(before), seen ?? dueOf(before)])) {
       if (time !== due) ops.push({ key: dueKey(time, name), value: null });

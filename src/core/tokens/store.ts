@@ -121,15 +121,15 @@ export class TokenStore {
     const ops: ViewOp[] = [];
     if (entry.expires_at > 0) {
       ops.push(
-        { key: dueKey(entry.expires_at, entry.id), value: {} },
-        { key: idKey(leaseOfToken(entry.path, entry.id)), value: {} },
+        { key: dueKey(entry.expires_at, entry.id), value: true },
+        { key: idKey(leaseOfToken(entry.path, entry.id)), value: true },
       );
     }
-    if (entry.parent !== null) ops.push({ key: childKey(entry.parent, entry.id), value: {} });
-    if (entry.wrapping) ops.push({ key: childKey(entry.id, cubbyholeName(entry.id)), value: {} });
+    if (entry.parent !== null) ops.push({ key: childKey(entry.parent, entry.id), value: true });
+    if (entry.wrapping) ops.push({ key: childKey(entry.id, cubbyholeName(entry.id)), value: true });
     if (entry.mapping !== null) {
       const { accessor, kind, name } = entry.mapping;
-      ops.push({ key: `token/${this.#mappingFolder(accessor, kind, name)}${entry.id}`, value: {} });
+      ops.push({ key: `token/${this.#mappingFolder(accessor, kind, name)}${entry.id}`, value: true });
     }
     return ops;
   }
@@ -140,7 +140,7 @@ export class TokenStore {
     const before = found.value;
     const entry: TokenEntry = { ...before, ttl, expires_at: ttl === 0 ? 0 : now + ttl * 1000, last_renewal: now };
     const ops: ViewOp[] = [];
-    if (entry.expires_at > 0) ops.push({ key: dueKey(entry.expires_at, entry.id), value: {} });
+    if (entry.expires_at > 0) ops.push({ key: dueKey(entry.expires_at, entry.id), value: true });
     ops.push({ key: `token/id/${entry.id}`, value: entry, expect: found.version });
     if (before.expires_at > 0 && before.expires_at !== entry.expires_at)
       ops.push({ key: dueKey(before.expires_at, before.id), value: null });
@@ -267,7 +267,7 @@ export class TokenStore {
   /** What hangs on a token that ends. */
   #dueNow(names: readonly string[]): ViewOp[] {
     const now = this.#options.clock.now();
-    return names.map((name) => ({ key: dueKey(now, name), value: {} }));
+    return names.map((name) => ({ key: dueKey(now, name), value: true }));
   }
 
   /** Task: ends what a revoked parent left. The parent is there where the write that made the task was cut off. */
