@@ -4,6 +4,7 @@
 import { VaultError } from "../sdk/errors.ts";
 import { field } from "../sdk/fields.ts";
 import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
+import { isRoot } from "../sdk/resourceKind.ts";
 import { capabilities, isCapability } from "./capability.ts";
 import { defaultRules, wrappingRules } from "./default.ts";
 import { type Guard, guardFaults, guardOf } from "./guard.ts";
@@ -161,7 +162,8 @@ const reserved = new Set(["root", wrappingName]);
 function nameFault(declaration: Declaration): readonly Fault[] {
   const name = normalizeName(declaration.name);
   const fault = (message: string): readonly Fault[] => [{ path: [], message }];
-  if (reserved.has(name)) return fault(`"${name}" is built in and cannot be changed; choose another name`);
+  if (reserved.has(name) || isRoot(name))
+    return fault(`"${name}" is built in and cannot be changed; choose another name`);
   return badName.test(name) ? fault("a policy's name needs text without commas and control characters") : [];
 }
 

@@ -4,6 +4,7 @@
 
 import { VaultError } from "../../sdk/errors.ts";
 import type { Declaration, Made } from "../../sdk/kind.ts";
+import { isRoot } from "../../sdk/resourceKind.ts";
 import type { Core } from "../core.ts";
 import { entityKind, groupKind } from "../kinds.ts";
 import type { Edit } from "../ledger.ts";
@@ -172,6 +173,6 @@ export function checkMetadata(field: string, metadata: Readonly<Record<string, s
 /** As policies are called: lower case, each once, in order. `root` is refused, however it is spelled. */
 export function policyNames(names: readonly string[]): readonly string[] {
   const plain = new Set(names.map((name) => name.trim().toLowerCase()).filter(Boolean));
-  if (plain.has("root")) throw new VaultError("invalid", "policies cannot contain root");
+  if (names.some(isRoot)) throw new VaultError("invalid", "policies cannot contain root");
   return [...plain].sort();
 }

@@ -6,9 +6,9 @@
 import { wildcardMatches } from "../../lib/glob.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
-import type { Kind } from "../../sdk/kind.ts";
+import type { Fault, Kind } from "../../sdk/kind.ts";
 import type { Resource } from "../../sdk/mount.ts";
-import { rootFaults } from "../../sdk/resourceKind.ts";
+import { isRoot, rootFaults } from "../../sdk/resourceKind.ts";
 import { tokenFaults, tokenFields } from "../../sdk/token.ts";
 import type { Generation } from "../generation.ts";
 import type { TokenEntry } from "./entry.ts";
@@ -49,6 +49,14 @@ export type TokenRole = Values<typeof roleFields>;
 const kind = "TokenRole";
 const description = "A rule for tokens that are made through auth/token/create";
 
+/** A pattern that is `root` alone means it, though none ever gives it. */
+function faultsOf(spec: Readonly<Record<string, unknown>>): readonly Fault[] {
+  const patterns = (spec["allowed_policies_glob"] ?? []) as readonly string[];
+  const at = patterns.findIndex(isRoot);
+  const fault = { path: ["allowed_policies_glob", at], message: 'the policy "root" cannot be given by a role' };
+  return at < 0 ? tokenFaults(spec) : [fault, ...tokenFaults(spec)];
+}
+
 export const tokenRoles: Resource = {
   kind,
   description,
@@ -60,7 +68,7 @@ export const tokenRoles: Resource = {
     explicit_max_ttl: "token_explicit_max_ttl",
     bound_cidrs: "token_bound_cidrs",
   },
-  check: tokenFaults,
+  check: faultsOf,
   show: (spec, name) => ({
     ...spec,
     name,
@@ -75,7 +83,7 @@ export const tokenRoleKind: Kind = {
   description,
   mount: null,
   fields: roleFields,
-  check: ({ spec }) => [...rootFaults(roleFields, spec), ...tokenFaults(spec)],
+  check: ({ spec }) => [...rootFaults(roleFields, spec), ...faultsOf(spec)],
 };
 
 export const isRoleMapping = (entry: TokenEntry): boolean => entry.mapping?.kind === kind;
