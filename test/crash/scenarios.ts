@@ -269,6 +269,62 @@ const people: readonly Scenario[] = [
   },
 ];
 
+/** Ann as she logged in before, and the group that she is in. */
+const ann = { token: "", id: "", group: "" };
+
+async function annLogin(h: Harness): Promise<{ readonly token: string; readonly id: string }> {
+  const { auth } = await h.ask("update", "auth/userpass/login/ann", { password: "ann-password" }, null);
+  return { token: auth?.client_token ?? "", id: auth?.entity_id ?? "" };
+}
+
+const annGroup = async (h: Harness): Promise<void> => {
+  Object.assign(ann, await annLogin(h));
+  const made = await h.ask("update", "identity/group/name/ops", { member_entity_ids: [ann.id], policies: ["maker"] });
+  ann.group = String(made.data?.["id"]);
+};
+
+const annDeclared = async (h: Harness): Promise<void> => {
+  await annGroup(h);
+  await h.ask("update", `identity/entity/id/${ann.id}`, { name: "ann" });
+};
+
+/** What can be told of her: her token, who she is when she logs in again, and who is in her group. */
+async function annNow(h: Harness): Promise<unknown> {
+  const group = (await read(h, `identity/group/id/${ann.group}`)) as { member_entity_ids: unknown } | null;
+  const again = await annLogin(h);
+  const entity = (await read(h, `identity/entity/id/${again.id}`)) as { policies: unknown } | null;
+  return [await may(h, ann.token), again.id, entity?.policies, group?.member_entity_ids];
+}
+
+const annDelete = async (h: Harness): Promise<void> => {
+  await h.ask("delete", `identity/entity/id/${ann.id}`);
+  await h.vault.core?.tasks.run();
+};
+
+const entities: readonly Scenario[] = [
+  {
+    name: "write of a login's entity",
+    before: annGroup,
+    run: (h) => h.ask("update", `identity/entity/id/${ann.id}`, { policies: ["p"] }),
+    observe: annNow,
+  },
+  { name: "delete of a login's entity", before: annGroup, run: annDelete, observe: annNow },
+  { name: "delete of an entity", before: annDeclared, run: annDelete, observe: annNow },
+  {
+    name: "merge",
+    before: async (h) => {
+      await annDeclared(h);
+      await h.ask("update", "identity/entity/name/staff");
+    },
+    run: async (h) => {
+      const to = (await read(h, "identity/entity/name/staff")) as { id: string };
+      if ((await read(h, `identity/entity/id/${ann.id}`)) === null) return;
+      await h.ask("update", "identity/entity/merge", { to_entity_id: to.id, from_entity_ids: [ann.id] });
+    },
+    observe: annNow,
+  },
+];
+
 const machines: readonly Scenario[] = [
   {
     name: "role create",
@@ -476,6 +532,7 @@ export const scenarios: readonly Scenario[] = [
   ...tokenLife,
   ...cubbyholes,
   ...people,
+  ...entities,
   ...machines,
   ...system,
   ...git,

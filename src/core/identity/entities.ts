@@ -6,7 +6,6 @@ import type { Route } from "../../sdk/mount.ts";
 import type { Operation, Response } from "../../sdk/request.ts";
 import type { ViewOp } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import type { Core } from "../core.ts";
 import { endTask } from "./ends.ts";
 import {
   checkMetadata,
@@ -88,6 +87,7 @@ async function remove(call: CoreCall, ids: readonly string[]): Promise<null> {
   const { core } = call;
   const logins = await Promise.all(ids.map((id) => loginOf(call, id)));
   const ended: Person[] = [];
+  const task: ViewOp[] = [];
   await edit(core, logins, (scene) => {
     const people = [...new Set(ids)].flatMap((id) => scene.person(id) ?? []);
     for (const person of people) {
@@ -97,20 +97,19 @@ async function remove(call: CoreCall, ids: readonly string[]): Promise<null> {
     ended.splice(0, ended.length, ...people);
     const put = groupsWithout(scene.at, new Set(people.map(({ id }) => id)));
     const gone = people.flatMap(({ declaration }) => declaration ?? []);
-    return put.length + gone.length === 0 ? null : { put, remove: gone };
+    // A change of generation is followed by the end of those that it removes, not of those that nobody declared.
+    const undeclared = people.filter(({ declaration }) => declaration === null);
+    const changes = put.length + gone.length > 0;
+    const seq = changes ? core.generation.record.seq + 1 : undefined;
+    const ops = undeclared.length === 0 ? [] : [endTask(core.tasks, undeclared, seq)];
+    task.splice(0, task.length, ...(changes ? [] : ops));
+    return changes ? { put, remove: gone, ops } : null;
   });
-  await endLogins(core, ended);
-  return null;
-}
-
-/** What a change of generation does not end: entities that nobody declared. Those that were declared may have been a login's
- *  before; they are ended at once, and not only when the task of the change comes to it. */
-async function endLogins(core: Core, people: readonly Person[]): Promise<void> {
-  const undeclared = people.filter(({ declaration }) => declaration === null);
-  const task: readonly ViewOp[] = undeclared.length === 0 ? [] : [endTask(core.tasks, undeclared)];
   if (task.length > 0) await core.root.write(task);
-  for (const { id, spec } of people) for (const each of [id, ...(spec.merged ?? [])]) await core.logins.end(each);
+  // At once, and not only when the task comes to it: the next request of their tokens is refused.
+  for (const { id, spec } of ended) for (const each of [id, ...(spec.merged ?? [])]) await core.logins.end(each);
   if (task.length > 0) void core.tasks.run().catch(() => {});
+  return null;
 }
 
 async function list(call: CoreCall, key: "id" | "name"): Promise<Response> {

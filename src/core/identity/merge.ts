@@ -54,8 +54,7 @@ function joined(to: Person, from: readonly Person[], keep: readonly string[], no
         ({ accessor, merged_from }) => accessor === alias.accessor && !merged_from?.includes(person.id),
       );
       if (clash.some(({ id }) => keep.includes(id))) continue;
-      if (clash.length > 0 && !keep.includes(alias.id))
-        throw invalid(clashText(to, person, clash[0]?.id ?? "", alias, keep));
+      if (clash.length > 0 && !keep.includes(alias.id)) throw invalid(clashText(clash[0]?.id ?? "", alias, keep));
       aliases = aliases.filter((one) => !clash.includes(one));
       aliases.push({ ...alias, merged_from: [...(alias.merged_from ?? []), person.id], changed: now });
     }
@@ -63,14 +62,14 @@ function joined(to: Person, from: readonly Person[], keep: readonly string[], no
   return aliases;
 }
 
-function clashText(to: Person, from: Person, id: string, alias: Bound, keep: readonly string[]): string {
+function clashText(id: string, alias: Bound, keep: readonly string[]): string {
   if (keep.length > 0) {
     return `conflicting mount accessors in following alias IDs and neither were present in conflicting_alias_ids_to_keep: ${alias.id}, ${id}`;
   }
   return (
     "toEntity and at least one fromEntity have aliases with the same mount accessor, repeat the merge request specifying exactly one " +
-    `fromEntity, clashes: mountAccessor: ${alias.accessor}, toEntity ID: ${to.id}, fromEntity ID: ${from.id}, ` +
-    `conflicting toEntity alias ID: ${id}, conflicting fromEntity alias ID: ${alias.id}`
+    `fromEntity, clashes: mountAccessor: ${alias.accessor}, conflicting toEntity alias ID: ${id}, ` +
+    `conflicting fromEntity alias ID: ${alias.id}`
   );
 }
 
