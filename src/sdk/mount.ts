@@ -112,6 +112,8 @@ export interface Handler<F extends Fields = Fields> {
   readonly mutates?: boolean;
   /** Needs the `sudo` capability, where the route as a whole does not. */
   readonly sudo?: true;
+  /** Only says that this is not the way to ask: documents of the API leave it out. */
+  readonly unpublished?: true;
   /** The body carries a share of a key, which comes as `request.share`. */
   readonly share?: true;
   run(call: Call<F>): Promise<Response | null>;

@@ -63,3 +63,13 @@ test("a commit that takes a mount back to version 1 is refused at its line", asy
   await ask("update", "kv/b", { x: "3" });
   expect((await ask("read", "kv/b")).data).toEqual({ x: "3" });
 });
+
+test("the document of the API leaves out what only says how to ask", async () => {
+  const { ask } = await harness();
+  await ask("update", "sys/mounts/kv", { type: "kv", options: { version: "2" } });
+  const { text } = await ask("read", "sys/internal/specs/openapi");
+  const { paths } = JSON.parse(text?.body ?? "{}") as { paths: Record<string, object> };
+  expect(Object.keys(paths)).toContain("/kv/detailed-metadata/{path}");
+  expect(Object.keys(paths)).not.toContain("/kv/{path}");
+  expect(Object.keys(paths["/kv/metadata"] ?? {})).toEqual(["description", "get"]);
+});

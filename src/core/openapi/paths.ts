@@ -7,7 +7,7 @@ import type { Handler, Route } from "../../sdk/mount.ts";
 import type { Operation } from "../../sdk/request.ts";
 import { objectOf, type Schema, schemaOf } from "./schema.ts";
 
-type Described = Pick<Handler, "summary" | "fields" | "open" | "sudo" | "share">;
+type Described = Pick<Handler, "summary" | "fields" | "open" | "sudo" | "share" | "unpublished">;
 
 /** What a document needs to know of a route; every Route is one. */
 export interface RouteShape extends Pick<Route, "path" | "unauthenticated" | "sudo"> {
@@ -111,6 +111,8 @@ function responsesOf(method: (typeof methods)[number][0]): Schema {
   return { ...Object.fromEntries(good), 400: refused, 403: refused, 404: refused, default: refused };
 }
 
+const isPublished = (handler: Described | undefined): boolean => handler !== undefined && !handler.unpublished;
+
 const titled = (id: string): string =>
   id
     .split("-")
@@ -133,7 +135,7 @@ export function pathsOf(routes: readonly RouteShape[], { prefix, tag }: Naming):
 
   const operationOf = (route: RouteShape, path: string, method: (typeof methods)[number][0]): Schema | null => {
     const wanted = methods.find(([name]) => name === method)?.[1] ?? [];
-    const served: readonly Operation[] = wanted.filter((operation) => route.on[operation] !== undefined);
+    const served: readonly Operation[] = wanted.filter((operation) => isPublished(route.on[operation]));
     const [operation] = served;
     const handler = operation === undefined ? undefined : route.on[operation];
     if (operation === undefined || handler === undefined) return null;

@@ -36,7 +36,7 @@ const random: Handler = coreHandler({
   mutates: false,
   fields: { bytes, source: field.string("platform, seal or all"), format: format("base64") },
   run: async (call) => {
-    const { first, second } = call.params;
+    const { source: first, urlbytes: second } = call.params;
     const source = (first === undefined || /^\d+$/.test(first) ? call.data.source : first) ?? "platform";
     const count = second ?? (first !== undefined && /^\d+$/.test(first) ? first : call.data.bytes);
     const { values } = parse({ bytes }, { bytes: count });
@@ -71,8 +71,8 @@ const hash: Handler = coreHandler({
 
 export const toolRoutes: readonly Route[] = [
   { path: "tools/random", on: { update: random } },
-  { path: "tools/random/:first", on: { update: random } },
-  { path: "tools/random/:first/:second", on: { update: random } },
+  { path: "tools/random/:source", on: { update: random } },
+  { path: "tools/random/:source/:urlbytes", on: { update: random } },
   { path: "tools/hash", on: { update: hash } },
   { path: "tools/hash/:algorithm", on: { update: hash } },
 ];

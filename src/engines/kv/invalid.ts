@@ -19,6 +19,7 @@ export const invalidHandlers = Object.fromEntries(
     handler({
       summary: "Says which paths there are",
       mutates: false,
+      unpublished: true,
       open: true,
       run: async (call) => {
         throw new VaultError("not_found", [], { warnings: [hint(call.params["path"] ?? "metadata", command)] });
