@@ -202,6 +202,7 @@ test("a listener for everybody has TLS, and proxies that it believes", () => {
       requireClientCert: false,
       minVersion: "TLSv1.2",
     },
+    openMetrics: false,
     proxies: ["10.0.0.0/8"],
   });
 });
@@ -235,4 +236,13 @@ test("the schema agrees with the reader, and refuses a table with a secret value
   expect(ajv.validate(configSchema(tables), parse(good))).toBe(true);
   const bad = { ...tables, seal: { kms: { key: field.string("Key", { secret: true }) } } };
   expect(() => configSchema(bad)).toThrow("must be a file");
+});
+
+test("a listener tells its measurements without a token only where that is said", () => {
+  const opened = good.replace(
+    "- address: 127.0.0.1:8200",
+    "- address: 127.0.0.1:8200\n    telemetry: { unauthenticated_metrics_access: true }",
+  );
+  expect(read(opened).listeners.map(({ openMetrics }) => openMetrics)).toEqual([true, false]);
+  expect(read(good).listeners.map(({ openMetrics }) => openMetrics)).toEqual([false, false]);
 });

@@ -23,6 +23,8 @@ export interface Listener {
   readonly tls: ListenerTls | null;
   /** Addresses of proxies whose X-Forwarded-For names the client. */
   readonly proxies: readonly string[];
+  /** sys/metrics answers without a token here. */
+  readonly openMetrics: boolean;
 }
 
 export const listenerFields = {
@@ -36,6 +38,11 @@ export const listenerFields = {
   tls_require_and_verify_client_cert: field.bool("Clients without a valid certificate are not let in", {
     default: false,
   }),
+  telemetry: field.object(
+    "What is told of the server without a token",
+    { unauthenticated_metrics_access: field.bool("sys/metrics answers without a token here", { default: false }) },
+    { default: { unauthenticated_metrics_access: false } },
+  ),
   x_forwarded_for_authorized_addrs: field.strings(
     "Addresses or ranges of proxies whose X-Forwarded-For names the client; from all others it means nothing",
     { default: [] },
@@ -91,4 +98,5 @@ export const listenerOf = (given: Given): Listener => ({
           minVersion: given.tls_min_version === "tls13" ? "TLSv1.3" : "TLSv1.2",
         },
   proxies: given.x_forwarded_for_authorized_addrs,
+  openMetrics: given.telemetry.unauthenticated_metrics_access,
 });

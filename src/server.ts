@@ -3,13 +3,15 @@
 
 import { randomInt } from "node:crypto";
 import { join } from "node:path";
-import { type App, createApp } from "./api/app.ts";
+import { type App, type AppOptions, createApp } from "./api/app.ts";
 import { listen, type Listener } from "./api/listener.ts";
+import { Meter } from "./api/meter.ts";
 import { readTls } from "./api/tls.ts";
 import type { Config as AnyConfig } from "./config.ts";
 import type { Listener as Listened } from "./configListener.ts";
 import { createTarget } from "./core/target.ts";
 import { Vault } from "./core/vault.ts";
+import { gitopsFamilies } from "./gitops/metrics.ts";
 import { holding, planning } from "./gitops/plan.ts";
 import { Reconciler } from "./gitops/reconciler.ts";
 import { gitopsRoutes } from "./gitops/routes.ts";
@@ -20,8 +22,10 @@ import { compileCidrs } from "./lib/cidr.ts";
 import { systemClock } from "./lib/clock.ts";
 import { systemTimer } from "./lib/flight.ts";
 import type { LeveledLogger, Logger } from "./lib/log.ts";
+import type { Family } from "./lib/metrics.ts";
 import { audits, mounts, seals, storages } from "./registry.ts";
 import type { StorageBackend } from "./sdk/storage.ts";
+import { metered } from "./core/metered.ts";
 import { version } from "./version.ts";
 
 export type Config = AnyConfig<typeof gitopsFields>;
@@ -94,6 +98,7 @@ async function openVault(
   storage: StorageBackend,
   sync: () => Sync | null,
   log: LeveledLogger,
+  measured: () => readonly Family[],
 ): Promise<Vault> {
   const seal = one("seal", seals, config.seal.type).create(config.seal.settings);
   return Vault.open({
@@ -114,9 +119,13 @@ async function openVault(
     clusterName: config.clusterName,
     allowUnauthenticated: config.allowUnauthenticated,
     version,
+    metrics: () => [...measured(), ...gitopsMeasured(sync())],
     onUnsealed: () => sync()?.reconciler.resume(),
   });
 }
+
+const gitopsMeasured = (sync: Sync | null): readonly Family[] =>
+  sync === null ? [] : gitopsFamilies(sync.reconciler.standing());
 
 interface Open {
   readonly setting: Listened;
@@ -161,7 +170,9 @@ async function reload(
 
 export async function startServer(config: Config, options: { readonly log: LeveledLogger }): Promise<Running> {
   const { log } = options;
-  const storage = await one("storage", storages, config.storage.type).open(config.storage.settings, log);
+  const inner = await one("storage", storages, config.storage.type).open(config.storage.settings, log);
+  const { storage, families } = metered(inner);
+  const meter = new Meter();
   const opened: Open[] = [];
   let vault: Vault | null = null;
   let sync: Sync | null = null;
@@ -185,16 +196,26 @@ export async function startServer(config: Config, options: { readonly log: Level
   });
   try {
     sync = await openSync(config, theVault, log);
-    vault = await openVault(config, storage, () => sync, log);
+    vault = await openVault(
+      config,
+      storage,
+      () => sync,
+      log,
+      () => [...meter.families(), ...families()],
+    );
     await vault.unsealAlone();
-    const app = createApp({
+    const appOptions: AppOptions = {
       door: vault,
+      meter,
       log,
       clock: systemClock,
       allowInit: config.allowRemoteInit ? "any" : "local",
       ...(sync?.webhook && { webhook: { receive: sync.webhook, maxBytes: maxDelivery } }),
-    });
-    for (const setting of config.listeners) opened.push(await open(app, setting, log));
+    };
+    for (const setting of config.listeners) {
+      const app = createApp({ ...appOptions, openMetrics: setting.openMetrics });
+      opened.push(await open(app, setting, log));
+    }
     sync?.reconciler.start();
     const running = vault;
     return {

@@ -9,6 +9,7 @@ import type { Clock } from "../lib/clock.ts";
 import { zero } from "../lib/bytes.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Door } from "../core/door.ts";
+import { rendered } from "../core/sys/metrics.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Request } from "../sdk/request.ts";
 import { type Answer, answerOf, errorAnswer, send } from "./answer.ts";
@@ -16,11 +17,12 @@ import { Aborted, readBody } from "./body.ts";
 import { crossOrigin } from "./cors.ts";
 import { presentable } from "./errors.ts";
 import { allow, asksHelp, checkNamespace, newId, toRequest } from "./http.ts";
-import { lifecycle } from "./lifecycle.ts";
+import { lifecycle, onlyRead } from "./lifecycle.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { methodOf } from "./list.ts";
+import { Meter } from "./meter.ts";
 import { sendHandout } from "./shares.ts";
-import { parseTarget, type Target } from "./target.ts";
+import { parseFields, parseTarget, type Target } from "./target.ts";
 
 export interface Delivery {
   readonly method: string;
@@ -39,6 +41,9 @@ export interface AppOptions {
   readonly clock: Clock;
   readonly limits?: Partial<Limits>;
   readonly allowInit: "local" | "any";
+  readonly meter?: Meter;
+  /** sys/metrics answers without a token, sealed or not. */
+  readonly openMetrics?: boolean;
 }
 
 export interface Bindings {
@@ -94,7 +99,7 @@ function routed(bindings: Bindings): string {
 export function createApp(options: AppOptions): App {
   const { door, webhook, log, clock } = options;
   const limits: Limits = { ...defaultLimits, ...options.limits };
-  const edge: Edge = { door, log, limits };
+  const edge: Edge = { door, log, limits, meter: options.meter ?? new Meter() };
 
   const on = (serve: Serve) => async (c: Context<{ Bindings: Bindings }>) => {
     await respond(c.env, serve, edge);
@@ -120,6 +125,8 @@ export function createApp(options: AppOptions): App {
       },
     ]),
   );
+  if (options.openMetrics === true)
+    fixed.set("/v1/sys/metrics", (bindings, target) => metrics(bindings, target, options));
   const app: Routes = new Hono<{ Bindings: Bindings }>({
     // Hono types the bindings of getPath as unknown.
     getPath: (_request, context) => routed((context as { readonly env: Bindings }).env),
@@ -162,6 +169,13 @@ export function createApp(options: AppOptions): App {
   };
 }
 
+async function metrics({ incoming }: Bindings, { query }: Target, { door, clock }: AppOptions): Promise<Answer> {
+  onlyRead(incoming);
+  const { format = "" } = parseFields(query, "query");
+  const asked = { format: String(format), accept: incoming.headers.accept, now: clock.now() };
+  return { status: 200, ...rendered(await door.metrics(), asked) };
+}
+
 /** Null where shares were sent. */
 async function askWithShare(door: Door, request: Request, outgoing: ServerResponse): Promise<Answer | null> {
   try {
@@ -191,10 +205,12 @@ interface Edge {
   readonly door: Door;
   readonly log: Logger;
   readonly limits: Limits;
+  readonly meter: Meter;
 }
 
 /** Runs one request to its answer. Never rejects. */
-async function respond(bindings: Bindings, serve: Serve, { door, log, limits }: Edge): Promise<void> {
+async function respond(bindings: Bindings, serve: Serve, { door, log, limits, meter }: Edge): Promise<void> {
+  const since = performance.now();
   const { incoming, outgoing, target } = bindings;
   const id = newId();
   let answer: Answer | null;
@@ -216,6 +232,7 @@ async function respond(bindings: Bindings, serve: Serve, { door, log, limits }: 
   }
   try {
     if (answer !== null) send(incoming, outgoing, answer, limits);
+    meter.count(target instanceof VaultError || target === undefined ? null : target.path, outgoing.statusCode, since);
   } catch (error) {
     presentable(error, id, log);
     outgoing.destroy();

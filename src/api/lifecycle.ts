@@ -36,7 +36,8 @@ function isWrite(method: string): boolean {
   return method === "POST" || method === "PUT";
 }
 
-function onlyRead(incoming: IncomingMessage): void {
+/** Throws VaultError `unsupported`. */
+export function onlyRead(incoming: IncomingMessage): void {
   const method = methodOf(incoming);
   if (method !== "GET" && method !== "HEAD") throw unsupported();
 }

@@ -3,13 +3,16 @@
 import { randomUUID } from "node:crypto";
 import type { SteadyClock } from "../lib/clock.ts";
 import type { LeveledLogger } from "../lib/log.ts";
+import type { Family } from "../lib/metrics.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { MountPlugin, Route } from "../sdk/mount.ts";
+import type { Request } from "../sdk/request.ts";
 import type { View } from "../sdk/view.ts";
 import { AclCache } from "../policy/match.ts";
 import type { AuditDevices } from "./auditDevices.ts";
 import type { Barrier } from "./barrier/barrier.ts";
 import type { Broker } from "./broker.ts";
+import { Census } from "./census.ts";
 import { chores } from "./chores.ts";
 import type { Generation } from "./generation.ts";
 import { History } from "./history.ts";
@@ -49,6 +52,10 @@ export interface CoreOptions {
   readonly auditDevices: AuditDevices;
   /** Starts sealing: no request is taken from now on. Resolves when keys are gone. */
   seal(): Promise<void>;
+  /** Of the whole program. */
+  metrics(): Promise<readonly Family[]>;
+  /** Requests that are being worked on. */
+  inFlight(): Iterable<Request>;
   readonly rekey: Rekey;
   readonly rootGeneration: RootGeneration;
   readonly version: string;
@@ -77,6 +84,7 @@ export class Core {
   readonly integrity: Integrity;
   readonly tidy: Tidy;
   readonly settings: Settings;
+  readonly census: Census;
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
   readonly #system: readonly SystemMount[];
@@ -104,6 +112,7 @@ export class Core {
       log,
     );
     this.tidy = new Tidy(() => this, log);
+    this.census = new Census(this.root, clock.now);
     this.settings = new Settings(this.root.sub("config/"), (headers) => options.broker.auditHeaders(headers));
     this.integrity = new Integrity({ barrier, broker: options.broker, clock, log });
     this.tokens = new TokenStore({

@@ -1,6 +1,7 @@
 // What the core offers to the outside (api): the one door for requests, and the few life-cycle calls that work without
 // a token because there is nobody to ask yet.
 
+import type { Family } from "../lib/metrics.ts";
 import type { Request, Response } from "../sdk/request.ts";
 import type { Settings } from "./settings.ts";
 
@@ -60,6 +61,8 @@ export interface Lifecycle {
   health(): Health;
   /** Nothing else is told without high availability. */
   leader(): { readonly ha_enabled: boolean };
+  /** What there is to measure, sealed or not. */
+  metrics(): Promise<readonly Family[]>;
   /** What sys/config/ says of answers; null while sealed, when nobody can know it. */
   manners(): Pick<Settings, "cors" | "pageHeaders"> | null;
 }

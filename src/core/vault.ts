@@ -9,6 +9,7 @@ import { randomKey, zero } from "../lib/bytes.ts";
 import type { SteadyClock } from "../lib/clock.ts";
 import { systemTimer } from "../lib/flight.ts";
 import type { LeveledLogger } from "../lib/log.ts";
+import type { Family } from "../lib/metrics.ts";
 import { Mutex } from "../lib/mutex.ts";
 import type { AuditDevice, AuditPlugin, Head } from "../sdk/audit.ts";
 import { isVaultError, VaultError } from "../sdk/errors.ts";
@@ -24,6 +25,7 @@ import { within } from "./broker/trail.ts";
 import { Core } from "./core.ts";
 import type { Door, Health, Initialized, InitOptions, SealStatus } from "./door.ts";
 import { handle } from "./handle.ts";
+import { collect } from "./metrics.ts";
 import { migrate } from "./migrations.ts";
 import { Rekey } from "./rekey.ts";
 import { RootGeneration } from "./rootGeneration.ts";
@@ -59,6 +61,8 @@ export interface VaultOptions {
   readonly version: string;
   /** "rekey", "generate-root": works without a token, as whoever does it proves himself by shares. None unless given. */
   readonly allowUnauthenticated?: readonly string[];
+  /** What other parts of the program measure. */
+  readonly metrics?: () => readonly Family[];
   /** After each unseal, when requests are served. */
   readonly onUnsealed?: () => void;
   readonly onSealed?: () => void;
@@ -79,7 +83,8 @@ export class Vault implements Door {
   readonly #rootGeneration: RootGeneration;
   #core: Core | null = null;
   #sealing: Promise<void> | null = null;
-  #inFlight = 0;
+  readonly #inFlight = new Set<Request>();
+  #auditFailures = 0;
   #onIdle: (() => void) | null = null;
 
   private constructor(options: VaultOptions) {
@@ -252,6 +257,8 @@ export class Vault implements Door {
       leaseDeadline: leaseDeadline ?? leaseMs,
       auditDevices,
       seal: () => this.seal(),
+      metrics: () => this.metrics(),
+      inFlight: () => this.#inFlight,
       rekey: this.#rekey,
       rootGeneration: this.#rootGeneration,
       version,
@@ -273,7 +280,7 @@ export class Vault implements Door {
   }
 
   async #finishSeal(core: Core): Promise<void> {
-    if (this.#inFlight > 0) {
+    if (this.#inFlight.size > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, drainMs);
         this.#onIdle = () => {
@@ -306,12 +313,15 @@ export class Vault implements Door {
   async handle(request: Request): Promise<Response> {
     const core = this.#core;
     if (core === null || core.closed) throw new VaultError("sealed", "Vault is sealed");
-    this.#inFlight += 1;
+    this.#inFlight.add(request);
     try {
       return await handle(core, request);
+    } catch (error) {
+      if (isVaultError(error, "audit")) this.#auditFailures += 1;
+      throw error;
     } finally {
-      this.#inFlight -= 1;
-      if (this.#inFlight === 0) this.#onIdle?.();
+      this.#inFlight.delete(request);
+      if (this.#inFlight.size === 0) this.#onIdle?.();
       if (this.#sealing !== null) await this.#sealing;
     }
   }
@@ -356,6 +366,19 @@ export class Vault implements Door {
 
   leader(): { readonly ha_enabled: boolean } {
     return { ha_enabled: false };
+  }
+
+  metrics(): Promise<readonly Family[]> {
+    const { version, clock, metrics } = this.#options;
+    return collect({
+      core: this.core,
+      initialized: this.initialized,
+      inFlight: this.#inFlight.size,
+      auditFailures: this.#auditFailures,
+      version,
+      now: clock.now(),
+      others: metrics?.() ?? [],
+    });
   }
 
   manners(): Core["settings"] | null {

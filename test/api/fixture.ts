@@ -77,6 +77,7 @@ export async function start(options: StartOptions = {}): Promise<Server> {
     health: () => active,
     leader: () => ({ ha_enabled: false }),
     manners: () => null,
+    metrics: async () => [],
     ...options.door,
   };
   const limits = { lingerTimeout: 300, ...options.limits };

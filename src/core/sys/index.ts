@@ -13,6 +13,7 @@ import { leaseRoutes } from "./leases.ts";
 import { lockedUserRoutes } from "./lockedUsers.ts";
 import { loggerRoutes } from "./loggers.ts";
 import { mountRoutes } from "./mounts.ts";
+import { metricRoutes } from "./metrics.ts";
 import { nodeRoutes } from "./node.ts";
 import { passwordRoutes } from "./passwords.ts";
 import { policyRoutes } from "./policies.ts";
@@ -57,6 +58,7 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...loggerRoutes,
         ...toolRoutes,
         ...configRoutes,
+        ...metricRoutes,
         ...extra,
       ],
     },
