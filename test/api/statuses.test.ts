@@ -205,6 +205,9 @@ test("operations below sys/", async () => {
     ["PUT sys/generate-root-token/attempt", {}, 400],
     ["DELETE sys/generate-root-token/attempt", undefined, 204],
     ["GET sys/generate-root/attempt", undefined, 200],
+    ["GET sys/rotate/config", undefined, 200, { enabled: true }],
+    ["PUT sys/rotate/keyring/config", { interval: "48h" }, 204],
+    ["GET sys/rotate/keyring/config", undefined, 200, { interval: 172_800 }],
     ["GET sys/raw/a", undefined, 404],
   ]);
 });

@@ -19,35 +19,34 @@ const rotate: Handler = coreHandler({
   },
 });
 
+const config: Readonly<Record<"read" | "update", Handler>> = {
+  read: coreHandler({
+    summary: "When a new term comes by itself",
+    run: async (call) => ({ data: { ...call.core.keys.config }, shape: "both" }),
+  }),
+  update: coreHandler({
+    summary: "Set when a new term comes by itself",
+    fields: configFields,
+    run: async (call) => {
+      const { keys } = call.core;
+      const { enabled, max_operations, interval } = call.data;
+      const config = {
+        enabled: enabled ?? keys.config.enabled,
+        max_operations: max_operations ?? keys.config.max_operations,
+        interval: interval ?? keys.config.interval,
+      };
+      checkRotation(config);
+      await keys.configure(config);
+      return null;
+    },
+  }),
+};
+
 export const rotateRoutes: readonly Route[] = [
   { path: "rotate", sudo: true, on: { update: rotate } },
   { path: "rotate/keyring", sudo: true, on: { update: rotate } },
-  {
-    path: "rotate/config",
-    sudo: true,
-    on: {
-      read: coreHandler({
-        summary: "When a new term comes by itself",
-        run: async (call) => ({ data: { ...call.core.keys.config }, shape: "both" }),
-      }),
-      update: coreHandler({
-        summary: "Set when a new term comes by itself",
-        fields: configFields,
-        run: async (call) => {
-          const { keys } = call.core;
-          const { enabled, max_operations, interval } = call.data;
-          const config = {
-            enabled: enabled ?? keys.config.enabled,
-            max_operations: max_operations ?? keys.config.max_operations,
-            interval: interval ?? keys.config.interval,
-          };
-          checkRotation(config);
-          await keys.configure(config);
-          return null;
-        },
-      }),
-    },
-  },
+  { path: "rotate/config", sudo: true, on: config },
+  { path: "rotate/keyring/config", sudo: true, on: config },
   {
     path: "key-status",
     on: {
