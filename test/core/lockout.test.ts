@@ -58,6 +58,9 @@ describe("a locked name", () => {
     await h.ask("update", "auth/userpass/users/alice", { token_ttl: 60 });
     await h.ask("update", "auth/userpass/users/alice/password", { password: "s3cret" });
     expect(await refusal(login(h, "alice", "s3cret"))).toBe(locked);
+    await h.ask("update", "sys/remount", { from: "auth/userpass", to: "auth/people" });
+    expect(await refusal(login(h, "alice", "s3cret", "people"))).toBe(locked);
+    await h.ask("update", "sys/remount", { from: "auth/people", to: "auth/userpass" });
     await h.ask("delete", "auth/userpass/users/alice");
     await h.ask("update", "auth/userpass/users/alice", { password: "s3cret" });
     expect(await refusal(login(h, "alice", "s3cret"))).toBe(locked);
