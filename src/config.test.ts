@@ -77,7 +77,7 @@ test("a whole file is read: defaults filled in, durations in seconds, paths from
       secrets: [{ directory: "", paths: ["secret/data/path"] }],
     },
     cachePath: "/etc/writ/cache",
-    log: { level: "info" },
+    log: { level: "info", format: "json" },
     defaultLeaseTtl: 2_764_800,
     maxLeaseTtl: 3_600_000,
     allowRemoteInit: false,

@@ -9,7 +9,7 @@ import type { ErrorObject } from "ajv/dist/2020.js";
 import type { Validate } from "./configCheck.ts";
 import { type Listener, listenerFault, listenerFields, listenerOf } from "./configListener.ts";
 import { type Fault, parseConfigText } from "./configText.ts";
-import type { Level } from "./lib/log.ts";
+import type { Format, Level } from "./lib/log.ts";
 import { nearest } from "./lib/nearest.ts";
 import { isVaultError } from "./sdk/errors.ts";
 import { field, type Fields, parse, schemaOf, type Values } from "./sdk/fields.ts";
@@ -47,7 +47,7 @@ export interface Config<G extends Fields = Fields> {
   readonly gitops: Values<G> | null;
   /** Folder for what can be made anew, such as the clone of the policy repository; null where nothing needs one. */
   readonly cachePath: string | null;
-  readonly log: { readonly level: Level };
+  readonly log: { readonly level: Level; readonly format: Format };
   /** Seconds. */
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
@@ -68,8 +68,9 @@ const general = {
     "The server's own log, on standard error",
     {
       level: field.string("The least that is printed", { enum: ["debug", "info", "warn", "error"], default: "info" }),
+      format: field.string("A JSON object a line, or text for people", { enum: ["json", "text"], default: "json" }),
     },
-    { default: { level: "info" } },
+    { default: { level: "info", format: "json" } },
   ),
   default_lease_ttl: field.duration("How long tokens and leases last where nothing else says", { default: days32 }),
   max_lease_ttl: field.duration("The longest that tokens and leases last", { default: days32 }),
@@ -269,7 +270,7 @@ function build<G extends Fields>(input: Input, tables: Tables<G>, folder: string
     auditFolders: values.audit_folders,
     gitops: input["gitops"] === undefined ? null : take(tables.gitops, input["gitops"]),
     cachePath: values.cache_path ?? null,
-    log: { level: values.log.level as Level },
+    log: { level: values.log.level as Level, format: values.log.format as Format },
     defaultLeaseTtl: values.default_lease_ttl,
     maxLeaseTtl: values.max_lease_ttl,
     allowRemoteInit: values.allow_remote_init,

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=16
+#!/usr/bin/env -S node --max-semi-space-size=16 --disable-sigusr1 --disable-proto=delete
 // The `writ` command. Only what every command needs is loaded here. A young generation of 16 MiB, half of the default, takes
 // less memory and serves as fast.
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type App, type AppOptions, createApp } from "./api/app.ts";
 import { listen, type Listener } from "./api/listener.ts";
 import { Meter } from "./api/meter.ts";
-import { readTls } from "./api/tls.ts";
+import { readTls } from "./lib/tls.ts";
 import type { Config as AnyConfig } from "./config.ts";
 import type { Listener as Listened } from "./configListener.ts";
 import { createTarget } from "./core/target.ts";
@@ -146,7 +146,7 @@ async function reload(
   fresh: Config,
   opened: readonly Open[],
   vault: Vault,
-  log: Logger,
+  log: LeveledLogger,
 ): Promise<void> {
   for (const { setting, listener } of opened) {
     const now = fresh.listeners.find(({ address }) => address === setting.address);
@@ -158,10 +158,15 @@ async function reload(
     }
   }
   await vault.core?.broker.reopen();
-  const sections = Object.keys(fresh) as (keyof Config)[];
-  const rest = sections.filter((name) => name !== "listeners" && text(before[name]) !== text(fresh[name]));
-  const fixed = ({ listeners }: Config): string => text(listeners.map(({ tls, ...others }) => [others, tls === null]));
-  const changed = fixed(before) === fixed(fresh) ? rest : [...rest, "listeners"];
+  log.configure(fresh.log.level);
+  /** What only a start takes over. */
+  const fixed = ({ listeners, log: { format }, ...others }: Config): Readonly<Record<string, unknown>> => ({
+    ...others,
+    log: format,
+    listeners: listeners.map(({ tls, ...rest }) => [rest, tls === null]),
+  });
+  const [then, now] = [fixed(before), fixed(fresh)];
+  const changed = Object.keys(now).filter((name) => text(then[name]) !== text(now[name]));
   // As they are written in the file.
   const settings = changed.map((name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
   if (settings.length > 0) log.warn("these settings changed and act from the next start on", { settings });

@@ -15,7 +15,7 @@ import { announced } from "./body.ts";
 import { type IsProxy, noteProxy } from "./connection.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { Incoming, recoverMethods } from "./list.ts";
-import type { TlsOptions } from "./tls.ts";
+import type { TlsOptions } from "../lib/tls.ts";
 
 export interface ListenOptions {
   readonly app: App;

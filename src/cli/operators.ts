@@ -1,6 +1,6 @@
 // The commands of operators, as they are declared: running a server, its life, its keys, its repository.
 
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { BackupOptions } from "./backup.ts";
 import { example, online, type Shell } from "./command.ts";
 import type { ExportOptions } from "./exportKeyring.ts";
@@ -20,6 +20,17 @@ export function servers(program: Command, { io, run }: Shell): void {
     .requiredOption("-c, --config <file>", "the server configuration, such as /etc/writ/writ.yaml")
     .action((options: { config: string }) => run(import("./server.ts").then(({ serve }) => serve(options.config))));
   example(server, "writ server --config writ.yaml");
+  const doctor = program
+    .command("doctor")
+    .description(
+      "Looks at each part of the server's configuration, and says what to do; exit code 1 where something is wrong",
+    )
+    .requiredOption("-c, --config <file>", "the server configuration, such as /etc/writ/writ.yaml")
+    .addOption(new Option("--format <format>", "table or json").choices(["table", "json"]))
+    .action((options: { config: string; format?: string }) =>
+      run(import("./doctor.ts").then((module) => module.doctor(io, options))),
+    );
+  example(doctor, "writ doctor --config writ.yaml");
   const quickstart = program
     .command("quickstart")
     .description("Runs a whole vault with example policies in a folder, for trying things out")

@@ -1,6 +1,7 @@
 // `writ server`: runs in the foreground until it is told to stop.
 
 import { createLogger, type LeveledLogger, type Logger } from "../lib/log.ts";
+import { coreDumps } from "../lib/process.ts";
 import { isVaultError } from "../sdk/errors.ts";
 import { type Config, type Running, startServer } from "../server.ts";
 import { CommandError } from "./client.ts";
@@ -67,6 +68,7 @@ export async function serve(file: string): Promise<number> {
   const running = await start(config, log);
   const { initialized, sealed } = running.vault.sealStatus();
   log.info("server started", { addresses: running.addresses, initialized, sealed });
+  if (coreDumps()) log.warn("a crash could write keys into a core dump: ulimit -c 0, or LimitCORE=0 in systemd");
   reloadOnHangup(running, file, log);
   await untilStopped(running, log);
   return 0;

@@ -3,6 +3,7 @@
 // configuration of the machine or the user; a transport without protection is refused unless it was opened.
 
 import { isAbsolute } from "node:path";
+import { createGit } from "./git.ts";
 import { openSecret, readSecret } from "./secretFile.ts";
 
 /** What server config says. Files are absolute paths. */
@@ -132,6 +133,18 @@ export async function openRemote(access: Access): Promise<Remote> {
   // Never read here, but ssh would refuse it late and less clearly.
   await checkSecret("deploy_key_file", access.deployKeyFile ?? "");
   return { url: access.url, protocol, environment, secrets: [] };
+}
+
+/** Asks a remote for its refs: whether one of that name is there, or whether it answers at all. Throws GitError. */
+export async function probeRemote(remote: Remote, ref = "HEAD"): Promise<boolean> {
+  const git = createGit({
+    gitDir: null,
+    environment: remote.environment,
+    secrets: remote.secrets,
+    protocols: [remote.protocol],
+    timeout: 30_000,
+  });
+  return (await git.run(["ls-remote", "--", remote.url, ref])).length > 0;
 }
 
 async function checkSecret(name: string, file: string): Promise<void> {

@@ -3,6 +3,7 @@
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import type { Finding } from "./examine.ts";
 import type { Fields } from "./fields.ts";
 
 /** Consecutive entries: `first` is the sequence number of the first line. Each line ends in "\n". */
@@ -63,6 +64,8 @@ export interface AuditPlugin {
   readonly description: string;
   /** Settings of one entry of `audit:` in the server config, beside `type`, `name` and `required`. */
   readonly fields: Fields;
+  /** Where its lines are to be and to go, for `writ doctor`; changes nothing. */
+  examine?(settings: Readonly<Record<string, unknown>>): Promise<readonly Finding[]>;
   /** The settings that Vault's options for such a device mean, if they keep to `bounds`; without it the API makes no device
    *  of this type. Throws VaultError `invalid`. Asked again at each unseal. */
   fromApi?(

@@ -1,6 +1,7 @@
 // A seal turns operator input, or a key service, back into the root key.
 // Must hold: every buffer that held a share or a key is overwritten once it is no longer needed; none becomes a string.
 
+import type { Finding } from "./examine.ts";
 import type { Fields } from "./fields.ts";
 
 export interface SealProgress {
@@ -41,5 +42,7 @@ export interface SealPlugin {
   readonly description: string;
   /** Settings below `seal:` in the server config, beside `type`. */
   readonly fields: Fields;
+  /** Whether what opens it is there, for `writ doctor`; changes nothing. */
+  examine?(settings: Readonly<Record<string, unknown>>): Promise<Finding>;
   create(settings: Readonly<Record<string, unknown>>): Seal;
 }

@@ -6,6 +6,7 @@
 //  - after an unclear failure a backend reads back before it answers, and never retries a failed sync into success.
 
 import type { Logger } from "../lib/log.ts";
+import type { Finding } from "./examine.ts";
 import type { Fields } from "./fields.ts";
 
 export interface Stored {
@@ -58,5 +59,7 @@ export interface StoragePlugin {
   readonly description: string;
   /** Settings below `storage:` in the server config, beside `type`. */
   readonly fields: Fields;
+  /** Where its data is to be, for `writ doctor`; changes nothing. */
+  examine?(settings: Readonly<Record<string, unknown>>): Finding;
   open(settings: Readonly<Record<string, unknown>>, log: Logger): Promise<StorageBackend>;
 }

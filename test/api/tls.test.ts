@@ -9,7 +9,7 @@ import { connect as connectPlain } from "node:net";
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readTls, type Tls } from "../../src/api/tls.ts";
+import { readTls, type Tls } from "../../src/lib/tls.ts";
 import { createLogger, silent } from "../../src/lib/log.ts";
 import { start } from "./fixture.ts";
 

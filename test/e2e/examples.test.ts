@@ -68,7 +68,15 @@ function example(name: string): string {
 }
 
 // They need a vault of their own.
-const life = ["server", "operator init", "operator unseal", "operator backup", "operator restore", "operator rekey"];
+const life = [
+  "server",
+  "doctor",
+  "operator init",
+  "operator unseal",
+  "operator backup",
+  "operator restore",
+  "operator rekey",
+];
 const ending = ["operator generate-root", "operator seal"];
 const elsewhere = new Set([...life, ...ending, "quickstart", "logout"]);
 
@@ -138,6 +146,7 @@ audit: [{ type: file, path: audit.log }]
   writeFileSync(join(own, "restored.yaml"), config("restored"));
   const { VAULT_TOKEN: _token, ...rest } = environment;
   const env: Record<string, string> = { ...rest, VAULT_ADDR: `http://127.0.0.1:${port}` };
+  expect((await runExample("doctor", own, env)).stdout).toContain("nothing is wrong");
   server = startProcess("sh", ["-c", `exec ${example("server")}`], { env, cwd: own });
   await server.says("server started");
   expect((await inShell("writ status", own, env)).code).toBe(2);

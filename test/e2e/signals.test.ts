@@ -80,11 +80,13 @@ audit: [{ type: file, path: audit.log }]
     server.child.kill("SIGHUP");
     await server.says('unknown key \\"audits\\"; did you mean \\"audit\\"?');
 
-    writeFileSync(file("writ.yaml"), `${config}max_lease_ttl: 1h\ndefault_lease_ttl: 1h\n`);
+    writeFileSync(file("writ.yaml"), `${config}max_lease_ttl: 1h\ndefault_lease_ttl: 1h\nlog: { level: warn }\n`);
     server.child.kill("SIGHUP");
     await server.says('"settings":["default_lease_ttl","max_lease_ttl"]');
     expect(await served(port)).toBe("second");
     expect(await server.stop()).toBe(0);
+    // Only warnings, since the last time.
+    expect(server.output()).not.toContain('"message":"stopping"');
   } finally {
     await server.kill();
   }

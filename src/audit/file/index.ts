@@ -4,6 +4,7 @@
 // Known gap: with `sync: none` a power cut (not a killed process) may lose the newest lines; where another device has
 // them, they are sent again at the next start.
 
+import { dirname } from "node:path";
 import type { Clock } from "../../lib/clock.ts";
 import { Journal, type JournalOptions, lastLine, seekLine, takeLines } from "../../lib/journal.ts";
 import type { Logger } from "../../lib/log.ts";
@@ -11,6 +12,7 @@ import { Mutex } from "../../lib/mutex.ts";
 import type { AuditDevice, AuditKeys, AuditPlugin, Batch, Head } from "../../sdk/audit.ts";
 import { lineHash, linkOf } from "../../sdk/chain.ts";
 import { VaultError } from "../../sdk/errors.ts";
+import { examineFolder } from "../../sdk/examine.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import { fromApi } from "./fromApi.ts";
 
@@ -150,6 +152,7 @@ export const plugin: AuditPlugin = {
   type: "file",
   description: "Appends audit lines to a file",
   fields,
+  examine: async (settings) => [examineFolder(dirname((settings as Settings).path))],
   fromApi,
   open,
 };

@@ -7,13 +7,15 @@
 import { mkdir } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
 import type { Clock } from "../../lib/clock.ts";
+import { GitError } from "../../lib/git.ts";
 import { systemTimer } from "../../lib/flight.ts";
 import type { Logger } from "../../lib/log.ts";
 import { Mutex } from "../../lib/mutex.ts";
-import { type Access, openRemote } from "../../lib/remote.ts";
+import { type Access, openRemote, probeRemote } from "../../lib/remote.ts";
 import { publicLine } from "../../lib/sshsig.ts";
 import type { AuditDevice, AuditKeys, AuditPlugin, Batch, Head } from "../../sdk/audit.ts";
 import { VaultError } from "../../sdk/errors.ts";
+import { examineFolder, fault, type Finding, ok } from "../../sdk/examine.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import { type CommitStatus, spoolFolder } from "./committer.ts";
 import { Spool } from "./spool.ts";
@@ -258,9 +260,27 @@ async function open(
   return device;
 }
 
+async function examine(values: Readonly<Record<string, unknown>>): Promise<readonly Finding[]> {
+  const settings = values as Settings;
+  const access = accessOf(settings);
+  const folder = examineFolder(settings.path);
+  if (access === null) return [folder];
+  try {
+    await probeRemote(await openRemote(access));
+    return [folder, ok(`${access.url} answers`)];
+  } catch (error) {
+    const words =
+      error instanceof GitError
+        ? ` (${error.detail.trim() || error.message})`
+        : `: ${error instanceof Error ? error.message : "failed"}`;
+    return [folder, fault(`${access.url} cannot be read${words}: check push_remote, its keys and what they may do`)];
+  }
+}
+
 export const plugin: AuditPlugin = {
   type: "git",
   description: "Commits audit lines, signed, to a git repository, and pushes them",
   fields,
+  examine,
   open,
 };

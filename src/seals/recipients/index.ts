@@ -12,6 +12,7 @@ import { AgeError, hkdf, openPayload, parseHeader, stanzaKey } from "../../lib/a
 import { decryptBound, encryptBound } from "../../lib/bound.ts";
 import { equalBytes, randomKey, zero } from "../../lib/bytes.ts";
 import { VaultError } from "../../sdk/errors.ts";
+import { ok } from "../../sdk/examine.ts";
 import { field, parse, type Values } from "../../sdk/fields.ts";
 import type { Seal, SealPlugin, SealProgress, WrappedRoot } from "../../sdk/seal.ts";
 import { checkCounts, countFields, type Counts, keySize, Shares, splitKey } from "../../sdk/shares.ts";
@@ -165,5 +166,10 @@ export const plugin: SealPlugin = {
   type: "recipients",
   description: "age recipients or a passphrase: the server unseals by itself with an identity that lies beside it",
   fields: settingFields,
+  examine: async (settings) => {
+    const { values } = parse(settingFields, settings);
+    const { kind } = await keyOf(values);
+    return ok(`${sourceOf(values)} holds ${kind === "passphrase" ? "a passphrase" : "identities"}`);
+  },
   create: (settings) => new RecipientsSeal(parse(settingFields, settings).values),
 };

@@ -6,6 +6,7 @@
 
 import { extname, join } from "node:path";
 import type { Logger } from "../../lib/log.ts";
+import { examineFolder } from "../../sdk/examine.ts";
 import { field, parse } from "../../sdk/fields.ts";
 import { createFile, openFolder, ownFile, syncFolder } from "../../sdk/folder.ts";
 import type { StorageBackend, StoragePlugin } from "../../sdk/storage.ts";
@@ -45,5 +46,6 @@ export const plugin: StoragePlugin = {
   type: "file",
   description: "One file an entry, behind a journal",
   fields,
+  examine: (settings) => examineFolder(parse(fields, settings).values.path),
   open,
 };

@@ -4,6 +4,7 @@
 
 import { extname, join } from "node:path";
 import type { Logger } from "../../lib/log.ts";
+import { examineFolder } from "../../sdk/examine.ts";
 import { field, parse } from "../../sdk/fields.ts";
 import { createFile, openFolder, ownFile, syncFolder } from "../../sdk/folder.ts";
 import type { StorageBackend, StoragePlugin } from "../../sdk/storage.ts";
@@ -44,5 +45,6 @@ export const plugin: StoragePlugin = {
   type: "sqlite",
   description: "One SQLite database in a folder of its own",
   fields,
+  examine: (settings) => examineFolder(parse(fields, settings).values.path),
   open,
 };

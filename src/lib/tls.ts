@@ -5,8 +5,8 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
-import type { Logger } from "../lib/log.ts";
-import { readSecretFile } from "../lib/secretFile.ts";
+import type { Logger } from "./log.ts";
+import { readSecretFile } from "./secretFile.ts";
 
 export interface Tls {
   /** Paths of PEM files; the certificate's has its chain behind it. */
