@@ -27,6 +27,13 @@ const missing: Answer = { status: 404, body: '{"errors":[]}\n' };
 const nothing: Answer = { status: 204, body: null };
 
 export function answerOf(id: string, operation: Operation, response: Response): Answer {
+  const { headers } = response;
+  return headers === undefined
+    ? plainAnswer(id, operation, response)
+    : { ...plainAnswer(id, operation, response), headers };
+}
+
+function plainAnswer(id: string, operation: Operation, response: Response): Answer {
   const { text } = response;
   if (text !== undefined) return { status: 200, body: text.body, type: text.type };
   if (isAbsent(operation, response)) return missing;
@@ -38,10 +45,11 @@ export function answerOf(id: string, operation: Operation, response: Response): 
 export function errorAnswer(id: string, error: VaultError): Answer {
   const status = statusOf(error.code);
   const errors = JSON.stringify(error.errors);
-  const { data = null, warnings = [] } = error;
-  if (data === null && warnings.length === 0) return { status, body: `{"errors":${errors}}\n` };
-  const { body } = answerOf(id, "update", { data, warnings });
-  return { status, body: error.errors.length === 0 ? body : `{"errors":${errors},${(body ?? "{}").slice(1)}` };
+  const { data = null, warnings = [], headers } = error;
+  const head = headers === undefined ? {} : { headers };
+  if (data === null && warnings.length === 0) return { status, body: `{"errors":${errors}}\n`, ...head };
+  const { body } = plainAnswer(id, "update", { data, warnings });
+  return { status, body: error.errors.length === 0 ? body : `{"errors":${errors},${(body ?? "{}").slice(1)}`, ...head };
 }
 
 /** Bodies up to this size that nobody read are left to Node, which reads them to their end. */

@@ -228,7 +228,7 @@ async function respond(bindings: Bindings, serve: Serve, { door, log, limits, me
   } catch (error) {
     if (error instanceof Aborted) return; // the connection is gone, or list.ts is telling the client why it ends
     answer = errorAnswer(id, presentable(error, id, log));
-    if (answer.status === 405) answer = { ...answer, headers: ["Allow", allow] };
+    if (answer.status === 405) answer = { ...answer, headers: [...(answer.headers ?? []), "Allow", allow] };
   }
   try {
     if (answer !== null) send(incoming, outgoing, answer, limits);

@@ -25,6 +25,7 @@ import { Ledger } from "./ledger.ts";
 import { Mounts, type SystemMount } from "./mounts.ts";
 import type { Rekey } from "./rekey.ts";
 import type { RootGeneration } from "./rootGeneration.ts";
+import { Quotas } from "./quotas.ts";
 import { Sessions } from "./session.ts";
 import { Settings } from "./settings.ts";
 import { systemMounts } from "./sys/index.ts";
@@ -85,6 +86,7 @@ export class Core {
   readonly tidy: Tidy;
   readonly settings: Settings;
   readonly census: Census;
+  readonly quotas: Quotas;
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
   readonly #system: readonly SystemMount[];
@@ -122,6 +124,16 @@ export class Core {
       tasks: () => this.tasks,
       onRevoked: (id) => this.sessions.forget(id),
       onDue: () => void this.leases.tick(),
+      onEnded: (entries) => {
+        for (const entry of entries) this.quotas.tokenEnded(entry);
+      },
+    });
+    this.quotas = new Quotas({
+      view: this.root.sub("quota/"),
+      root: this.root,
+      clock,
+      generation: () => this.generation,
+      mappingFolder: (accessor, kind, name) => this.tokens.mappingFolder(accessor, kind, name),
     });
     this.batch = new BatchTokens({
       key: barrier.mac("batch token"),
@@ -173,6 +185,7 @@ export class Core {
     await this.ledger.open();
     await this.keys.open();
     await this.history.open(this.options.version);
+    await this.quotas.open();
     void this.tasks.run().catch(() => {});
   }
 

@@ -21,6 +21,7 @@ import { Issue, noLease } from "./leases/issue.ts";
 import { noAttempt, rulesOf } from "./lockouts.ts";
 import { login } from "./login.ts";
 import type { Mounted } from "./mounts.ts";
+import { limited } from "./quotas/limited.ts";
 import { reader } from "./reader.ts";
 import type { RouteMatch } from "./routes.ts";
 import { deniedError, type Session } from "./session.ts";
@@ -50,7 +51,12 @@ const lastUsed = (): VaultError =>
   );
 
 /** Throws VaultError only. */
-export async function handle(core: Core, sent: Request): Promise<Response> {
+export function handle(core: Core, sent: Request): Promise<Response> {
+  const { rates } = core.quotas;
+  return rates === null ? serve(core, sent) : limited(core, rates, sent, () => serve(core, sent));
+}
+
+async function serve(core: Core, sent: Request): Promise<Response> {
   const generation = core.generation;
   const mounted = generation.mounts.route(sent.path);
   let request = sent;

@@ -59,6 +59,7 @@ export class Leases {
         const { type, call } = this.typeOf(entry);
         await type.revoke(entry.undo, call);
       },
+      ended: (entry) => core().quotas.leaseEnded(entry),
     });
     this.#expiry = new Expiry({ root, tokens: core().tokens, store: this.store, lanes: this.#lanes, clock, log });
   }
@@ -145,6 +146,7 @@ export class Leases {
     if (lost.size === 0) return entries;
     try {
       await this.store.write([...lost].flatMap((entry) => this.store.drop(entry)));
+      for (const entry of lost) this.#options.core().quotas.leaseEnded(entry);
     } finally {
       for (const { id } of lost) this.#lanes.release(id);
     }

@@ -11,7 +11,7 @@ import type { Generation } from "./generation.ts";
 import type { Alias, Entity } from "./identity/entity.ts";
 import type { Mounted } from "./mounts.ts";
 import { grantedPolicies } from "./session.ts";
-import type { TokenEntry } from "./tokens/entry.ts";
+import type { MadeToken, NewToken, TokenEntry } from "./tokens/entry.ts";
 
 export interface Ttls {
   /** Seconds. */
@@ -74,7 +74,7 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     period,
   });
   const type = typeOf(mounted, spec);
-  const { token, entry } = await core.issue(type, {
+  const made: NewToken = {
     parent: null,
     policies: grantedPolicies(spec).filter((name) => name !== "root"),
     mapping: { accessor: mounted.accessor, kind: resource.kind, name: grant.mapping.name, seq: generation.record.seq },
@@ -91,7 +91,10 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     renewable: true,
     num_uses: spec.token_num_uses,
     bound_cidrs: own.length > 0 ? own : spec.token_bound_cidrs,
-  });
+  };
+  const issue = (): Promise<MadeToken> => core.issue(type, made);
+  const { token, entry } =
+    type === "batch" ? await issue() : await core.quotas.leased(mounted, made.path, grant.mapping.name, issue);
   return { ...rest, auth: authOf(token, entry, entity.policies, entity.id) };
 }
 

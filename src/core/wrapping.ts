@@ -6,13 +6,14 @@
 import { rfc3339 } from "../lib/clock.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Request, Response, WrapInfo } from "../sdk/request.ts";
+import type { ViewOp } from "../sdk/view.ts";
 import { wrappingName } from "../policy/compile.ts";
 import type { Outcome } from "./broker/entry.ts";
 import type { Core } from "./core.ts";
 import { entryKey, readEntry } from "./cubbyhole.ts";
 import { envelopeOf, isAbsent } from "./envelope.ts";
 import { checkPath } from "./leases/keys.ts";
-import type { TokenEntry } from "./tokens/entry.ts";
+import type { NewToken, TokenEntry } from "./tokens/entry.ts";
 
 /** Where the answer stands, as in Vault. */
 const responsePath = "response";
@@ -44,26 +45,28 @@ export interface Wrapping {
 }
 
 export async function keepWrapped(core: Core, { text, path, ttl, displayName, accessor }: Wrapping): Promise<WrapInfo> {
-  const { token, entry } = await core.tokens.create(
-    {
-      parent: null,
-      policies: [wrappingName],
-      mapping: null,
-      alias: null,
-      display_name: displayName,
-      meta: null,
-      path,
-      ttl,
-      max_ttl: 0,
-      explicit_max_ttl: ttl,
-      period: 0,
-      renewable: false,
-      num_uses: 1,
-      bound_cidrs: [],
-      wrapping: true,
-    },
-    (id) => [{ key: entryKey(id, responsePath), value: { response: text }, expect: "absent" }],
-  );
+  const made: NewToken = {
+    parent: null,
+    policies: [wrappingName],
+    mapping: null,
+    alias: null,
+    display_name: displayName,
+    meta: null,
+    path,
+    ttl,
+    max_ttl: 0,
+    explicit_max_ttl: ttl,
+    period: 0,
+    renewable: false,
+    num_uses: 1,
+    bound_cidrs: [],
+    wrapping: true,
+  };
+  const content = (id: string): ViewOp[] => [
+    { key: entryKey(id, responsePath), value: { response: text }, expect: "absent" },
+  ];
+  // Of no mount: it stands beside what the mount made.
+  const { token, entry } = await core.quotas.leased(null, path, null, () => core.tokens.create(made, content));
   return {
     token,
     accessor: entry.accessor,

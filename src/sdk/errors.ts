@@ -26,6 +26,8 @@ export class VaultError extends Error {
   readonly data: Readonly<Record<string, unknown>> | undefined;
   /** Hints beside an error without a text. */
   readonly warnings: readonly string[] | undefined;
+  /** For the answer's head: names and values in turn. */
+  headers: readonly string[] | undefined;
   override readonly name = "VaultError";
 
   constructor(

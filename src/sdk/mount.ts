@@ -134,6 +134,8 @@ export interface Route {
   /** The one spelling of what a parameter caught: a request in another counts as sent in this one, for policies and the
    *  audit too. Routes at and below a resource's object have it of the resource. */
   readonly spelling?: Readonly<Record<string, (given: string) => string>>;
+  /** Name of the mapping by which somebody logs in here, as far as the request says, before it is proved: for quotas. */
+  role?(call: Pick<Call, "request" | "params">): Promise<string | null>;
   /** What is checked before it is asked who calls: throws what anybody may be told. */
   before?(call: Call): Promise<void>;
   /** No token is asked for (logins). */

@@ -115,6 +115,8 @@ export interface Response {
   /** Bytes in place of everything else. Called once the answer may go out, or never; nothing is held before that. */
   readonly stream?: () => Promise<ReadableStream<Uint8Array>>;
   readonly lease?: { readonly id: string; readonly duration: number; readonly renewable: boolean };
+  /** For the answer's head: names and values in turn. */
+  readonly headers?: readonly string[];
   /** The answering mount's type, "kv". The door fills it in; the envelope shows it. */
   readonly mountType?: string;
 }

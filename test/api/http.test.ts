@@ -533,3 +533,41 @@ describe("the front page", () => {
     expect(answer.body).toContain("VAULT_ADDR");
   });
 });
+
+describe("what an answer carries beside its data", () => {
+  it("is in its head, errors too", async () => {
+    const headers = ["X-Ratelimit-Limit", "5", "Retry-After", "3"];
+    const ok = await start({ handle: async () => ({ data: { a: 1 }, headers }) });
+    expect((await exchange(ok.port, "GET /v1/a")).headers).toMatchObject({ "x-ratelimit-limit": "5" });
+    const limited = await start({
+      handle: async () => {
+        const error = new VaultError("rate_limited", "too many");
+        error.headers = headers;
+        throw error;
+      },
+    });
+    const answer = await exchange(limited.port, "GET /v1/a");
+    expect([answer.status, answer.headers["retry-after"], json(answer)]).toEqual([429, "3", { errors: ["too many"] }]);
+  });
+
+  it("is a wrapping token in place of it, or an answer given before as it was", async () => {
+    const wrapInfo = { token: "hvs.x", accessor: "a", ttl: 60, creation_time: "t", creation_path: "p" };
+    const wrapped = await start({ handle: async () => ({ wrapInfo, mountType: "kv" }) });
+    const { seen, port } = wrapped;
+    expect(json(await exchange(port, "GET /v1/a", ["X-Vault-Wrap-TTL: 1m"]))).toEqual({
+      request_id: "",
+      lease_id: "",
+      renewable: false,
+      lease_duration: 0,
+      data: null,
+      wrap_info: wrapInfo,
+      warnings: null,
+      auth: null,
+      mount_type: "",
+    });
+    expect(seen[0]?.wrapTtl).toBe(60);
+    const raw = '{"request_id":"x","data":{"n":12345678901234567890}}';
+    const unwrapped = await start({ handle: async () => ({ raw, data: { n: 1 } }) });
+    expect((await exchange(unwrapped.port, "POST /v1/sys/wrapping/unwrap")).body).toBe(`${raw}\n`);
+  });
+});

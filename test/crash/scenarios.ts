@@ -413,6 +413,11 @@ const system: readonly Scenario[] = [
     observe: secret,
   },
   {
+    name: "quota write",
+    run: (h) => h.ask("update", "sys/quotas/lease-count/q", { max_leases: 1000, path: "secret" }),
+    observe: (h) => read(h, "sys/quotas/lease-count/q"),
+  },
+  {
     name: "policy write",
     run: (h) => h.ask("update", "sys/policies/acl/q", { policy: policyText("a/b") }),
     observe: (h) => read(h, "sys/policies/acl/q"),

@@ -106,6 +106,10 @@ export const plugin: MountPlugin = {
         {
           path: "login",
           unauthenticated: true,
+          role: async ({ request }) => {
+            const roleId = request.data["role_id"];
+            return typeof roleId === "string" ? roleIds.nameOf(roleId.trim()) : null;
+          },
           on: {
             update: handler({
               summary: "Log in with a role id and a secret id",

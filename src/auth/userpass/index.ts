@@ -144,6 +144,8 @@ export const createUserpass = (passwords: Passwords): MountPlugin => ({
         {
           path: "login/:name",
           unauthenticated: true,
+          spelling: { name: normalizeName },
+          role: async (call) => nameOf(call),
           on: {
             update: handler({
               summary: "Log in with a password",

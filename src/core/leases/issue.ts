@@ -60,7 +60,8 @@ export class Issue {
     const { core } = this.#options;
     const pending = this.#draft(terms, undo);
     const { id } = pending;
-    const version = await this.#keep(pending);
+    const { mounted, request } = this.#options;
+    const version = await core.quotas.leased(mounted, request.path, null, () => this.#keep(pending));
     const ttl = Math.floor((pending.expires_at - pending.issued_at) / 1000);
     let ended = false;
     const creating = start(() => create({ id, ttl, expiresAt: pending.expires_at })).finally(() => {

@@ -48,6 +48,8 @@ export interface LanesOptions {
   readonly deadline: number;
   /** What the plugin does. */
   readonly undo: (entry: LeaseEntry) => Promise<void>;
+  /** Called once a lease is gone. */
+  readonly ended: (entry: LeaseEntry) => void;
 }
 
 /** What operators read. An error that nobody foresaw may hold anything. */
@@ -191,9 +193,10 @@ export class Lanes {
         lost = told(error);
         this.#options.log.error("what became of leases could not be written; they are revoked again", { error: lost });
       }
-      for (const { job, error } of some) {
+      for (const { job, entry, error } of some) {
         this.#held.delete(job.id);
         const dropped = this.#forced.delete(job.id);
+        if (entry !== null && lost === null && (dropped || error === null)) this.#options.ended(entry);
         this.#settle(job.id, lost ?? (dropped ? null : error));
       }
     }

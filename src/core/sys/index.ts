@@ -27,6 +27,7 @@ import { keyringRoutes } from "./keyring.ts";
 import { specRoutes } from "./specs.ts";
 import { storageRoutes } from "./storage.ts";
 import { toolRoutes } from "./tools.ts";
+import { quotaRoutes } from "./quotas.ts";
 import { wrappingRoutes } from "./wrapping.ts";
 
 export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>): readonly SystemMount[] {
@@ -52,6 +53,7 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...lockedUserRoutes,
         ...storageRoutes,
         ...wrappingRoutes,
+        ...quotaRoutes,
         ...keyringRoutes,
         ...passwordRoutes,
         ...nodeRoutes,

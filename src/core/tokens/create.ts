@@ -11,7 +11,7 @@ import type { CoreCall } from "../call.ts";
 import type { Entity } from "../identity/entity.ts";
 import { authOf, entityAt, ttlsOf } from "../login.ts";
 import { mayChoose, type Session } from "../session.ts";
-import type { Mapping, TokenEntry } from "./entry.ts";
+import type { MadeToken, Mapping, NewToken, TokenEntry } from "./entry.ts";
 import { least } from "./renew.ts";
 import { checkAlias, forbids, granted, grants, roleOf, type TokenRole, tokenRoles } from "./roles.ts";
 
@@ -188,7 +188,7 @@ export async function create(
     through === undefined
       ? null
       : { accessor: call.mounted.accessor, kind: tokenRoles.kind, name: through, seq: generation.record.seq };
-  const { token, entry } = await core.issue(type, {
+  const made: NewToken = {
     ...(data.id && { client_token: data.id }),
     parent: orphan ? null : maker.entry.id,
     policies,
@@ -201,7 +201,12 @@ export async function create(
     ...life,
     num_uses: least(data.num_uses, role?.token_num_uses ?? 0),
     bound_cidrs: rangesOf(data, role, maker),
-  });
+  };
+  const issue = (): Promise<MadeToken> => core.issue(type, made);
+  const leased = type === "service" && life.ttl > 0;
+  const { token, entry } = leased
+    ? await core.quotas.leased(call.mounted, call.request.path, null, issue)
+    : await issue();
   for (const name of policies) if (generation.policy(name) === null) call.warn(`Policy "${name}" does not exist`);
   return { auth: authOf(token, entry, entity?.policies ?? [], entity?.id ?? "") };
 }

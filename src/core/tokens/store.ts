@@ -42,6 +42,8 @@ export interface TokenStoreOptions {
   readonly tasks: () => Tasks;
   /** Called at once when a token ends, before storage is asked. */
   onRevoked(id: string): void;
+  /** Called once tokens are gone. */
+  onEnded?(entries: readonly TokenEntry[]): void;
   /** Called when something is due at once: children and leases of a token that ended. */
   onDue(): void;
 }
@@ -60,6 +62,11 @@ export class TokenStore {
 
   idOf(token: string): string {
     return hmacOf(this.#options.key).hex(token);
+  }
+
+  /** Where the ids of tokens stand that a mapping, or a whole mount, made. */
+  mappingFolder(accessor: string, kind?: string, name?: string): string {
+    return `token/${this.#mappingFolder(accessor, kind, name)}`;
   }
 
   #mappingFolder(accessor: string, kind?: string, name?: string): string {
@@ -256,6 +263,7 @@ export class TokenStore {
     // A child that ends together with its parent is named by both: gone is gone.
     await this.#options.root.write([...new Map(ops.map((op) => [op.key, op])).values()]);
     for (const { id } of found) this.#options.onRevoked(id);
+    this.#options.onEnded?.(found);
     if (due) this.#options.onDue();
     if (tasks > 0)
       void this.#options
