@@ -111,6 +111,23 @@ describe("entities", () => {
     expect(await refusal(third.ask("read", `identity/entity/id/${first}`))).toBe("not_found: ");
   });
 
+  it("are one, however many ask for one at once", async () => {
+    const h = await world();
+    await user(h, "ada");
+    const many = async <T>(task: (at: number) => Promise<T>) =>
+      new Set((await Promise.all(Array.from({ length: 20 }, (_, at) => task(at)))).filter(Boolean));
+    expect((await many(async () => (await login(h, "ada")).entity_id)).size).toBe(1);
+    const names = ["bob", "Bob", "BOB"];
+    const ids = await many((at) => idOf(h, "identity/entity", { name: names[at % 3], metadata: { at } }));
+    expect([...ids]).toEqual([await textAt(h, "identity/entity/name/bob", "id")]);
+    const owners = [await idOf(h, "identity/entity/name/one"), await idOf(h, "identity/entity/name/two")];
+    const bound = await many((at) => bind(h, "shared", owners[at % 2] ?? "").catch(() => ""));
+    expect(bound.size).toBe(1);
+    const groups = await many((at) => idOf(h, "identity/group", { name: ["ops", "OPS"][at % 2] }));
+    expect(groups.size).toBe(1);
+    expect((await h.ask("list", "identity/entity/id/")).data?.["keys"]).toHaveLength(4);
+  });
+
   it("that a login made are written like others, under the id they have", async () => {
     const h = await world();
     await user(h, "ada");
