@@ -139,6 +139,8 @@ describe("entities", () => {
     expect(await refusal(reads(h, token))).toMatch(/^denied/);
     expect(await h.ask("update", `identity/entity/name/${name}`, { policies: "reader" })).not.toHaveProperty("data");
     await reads(h, token);
+    const line = JSON.parse(h.tape.lines.at(-1) ?? "") as { auth: object };
+    expect(line.auth).toMatchObject({ entity_id: id, token_policies: ["default"], identity_policies: ["reader"] });
     expect((await h.ask("list", "identity/entity/id/")).data?.["keys"]).toEqual([id]);
     expect((await login(h, "ada")).entity_id).toBe(id);
     expect((await h.ask("read", `identity/entity/id/${id}`)).data?.["aliases"]).toEqual(read?.["aliases"]);
@@ -734,6 +736,27 @@ describe("what Git declares", () => {
     expect(await refusal(reads(h, ofGit.client_token))).toMatch(/^unauthenticated/);
     expect((await login(h, "alice")).entity_id).toBe(mine);
     await reads(h, before.client_token);
+  });
+});
+
+describe("an alias that Git claims", () => {
+  it("is Git's in whatever order the declarations are read", async () => {
+    const h = await world();
+    const names = ["a", "b", "c", "d", "e", "f"];
+    const mine = await Promise.all(names.map((name) => idOf(h, `identity/entity/name/api-${name}`)));
+    for (const [at, name] of names.entries()) await bind(h, name, mine[at] ?? "");
+    const spec = { policies: [], metadata: {}, disabled: false };
+    const documents = names.map((name) =>
+      declare("Entity", `git-${name}`, { ...spec, aliases: [{ mount: "userpass", name }] }),
+    );
+    await h.target.apply(setOf("1", ...documents), []);
+    for (const each of [h, { ...h, ...(await h.reopen()) }]) {
+      for (const name of names) {
+        const query = { alias_name: name, alias_mount_accessor: h.accessors["userpass"] };
+        expect((await each.ask("update", "identity/lookup/entity", query)).data?.["name"]).toBe(`git-${name}`);
+        expect((await each.ask("read", `identity/entity/name/api-${name}`)).data?.["aliases"]).toEqual([]);
+      }
+    }
   });
 });
 

@@ -10,8 +10,17 @@ import { entityKind, groupKind } from "../kinds.ts";
 import type { Edit } from "../ledger.ts";
 import { refuseManaged } from "../resources.ts";
 import type { Directory } from "./directory.ts";
-import { type Alias, aliasKey, type Bound, type EntityRecord, type Group, type GroupRecord } from "./entity.ts";
-import { type Login, type Person, personOf } from "./entity.ts";
+import {
+  type Alias,
+  aliasKey,
+  type Bound,
+  type EntityRecord,
+  type Group,
+  type GroupRecord,
+  type Login,
+  type Person,
+  personOf,
+} from "./entity.ts";
 
 /** Entities at the moment of an edit: declared ones as the table has them, others as their login made them. */
 export class Scene {

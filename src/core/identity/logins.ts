@@ -25,6 +25,8 @@ export class Logins {
   readonly #lock = new Mutex();
   /** Known to be in storage. */
   readonly #known = new Map<string, Login>();
+  /** The same by alias: the last that it was. */
+  readonly #last = new Map<string, Login>();
   /** By alias: how many were ended. */
   readonly #ended = new Map<string, number>();
 
@@ -44,6 +46,8 @@ export class Logins {
   /** The entity that an alias is which no declaration has; recorded or not. One that was written since is a declaration,
    *  and has the alias no more. */
   async of(alias: Alias, directory: Directory): Promise<Login> {
+    const last = this.#last.get(aliasKey(alias));
+    if (last !== undefined && !directory.knows(last.id)) return last;
     for (let number = await this.#endedOf(alias); ; number += 1) {
       const id = this.#id(alias, number);
       if (directory.knows(id)) continue;
@@ -118,6 +122,7 @@ export class Logins {
       ]);
       this.#ended.set(aliasKey(login.alias), number);
       this.#known.delete(id);
+      this.#last.delete(aliasKey(login.alias));
       this.#onEnded();
     });
   }
@@ -138,8 +143,12 @@ export class Logins {
   }
 
   #keep(login: Login): Login {
-    if (this.#known.size >= most) this.#known.clear();
+    if (this.#known.size >= most) {
+      this.#known.clear();
+      this.#last.clear();
+    }
     this.#known.set(login.id, login);
+    this.#last.set(aliasKey(login.alias), login);
     return login;
   }
 }
