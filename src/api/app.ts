@@ -108,7 +108,8 @@ export function createApp(options: AppOptions): App {
 
   const ask: Serve = async ({ incoming, outgoing }, target, id) => {
     if (target.path.length <= "/v1/".length) throw noRoute("");
-    const request = await toRequest(incoming, target, id, clock.now(), limits);
+    const made = toRequest(incoming, target, id, clock.now(), limits);
+    const request = made instanceof Promise ? await made : made;
     if (request.share !== undefined) return askWithShare(door, request, outgoing);
     const response = await door.handle(request);
     if (response.stream !== undefined) return { status: 200, body: null, stream: await response.stream() };

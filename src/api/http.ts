@@ -89,6 +89,15 @@ interface Asked {
   readonly share?: Uint8Array;
 }
 
+/** Of a method that reads. */
+function queryFields(operation: Operation, query: string): Asked {
+  if (query === "") return { operation, data: noFields };
+  const data = parseFields(query, "query");
+  const [list, scan, help] = [takeFlag(data, "list"), takeFlag(data, "scan"), takeFlag(data, "help")];
+  if (operation !== "read") return { operation, data };
+  return { operation: help ? "help" : list ? "list" : scan ? "scan" : "read", data };
+}
+
 /** Methods that read have their fields in the query; the rest, in the body. */
 async function fieldsOf(
   incoming: IncomingMessage,
@@ -106,11 +115,7 @@ async function fieldsOf(
   if (operation === "update" || operation === "patch") {
     return { operation, data: body === null ? noFields : parseBody(incoming, body, limits) };
   }
-  if (query === "") return { operation, data: noFields };
-  const data = parseFields(query, "query");
-  const [list, scan, help] = [takeFlag(data, "list"), takeFlag(data, "scan"), takeFlag(data, "help")];
-  if (operation !== "read") return { operation, data };
-  return { operation: help ? "help" : list ? "list" : scan ? "scan" : "read", data };
+  return queryFields(operation, query);
 }
 
 /** Whether a path that the door does not serve is asked about, rather than asked. */
@@ -118,31 +123,26 @@ export function asksHelp(incoming: IncomingMessage, { query }: Target): boolean 
   return query.includes("help") && methodOf(incoming) === "GET" && takeFlag(parseFields(query, "query"), "help");
 }
 
-/** Throws VaultError or Aborted. `target` is below /v1/. */
-export async function toRequest(
+/** Throws VaultError or Aborted. `target` is below /v1/. No promise where there is no body to wait for. */
+export function toRequest(
   incoming: IncomingMessage,
   target: Target,
   id: string,
   time: number,
   limits: Limits,
-): Promise<Request> {
+): Request | Promise<Request> {
   const { headers } = incoming;
   const named = operations.get(methodOf(incoming));
   if (named === undefined) throw new VaultError("unsupported", "unsupported method");
   const token = tokenOf(incoming);
   const wrapTtl = wrapTtlOf(headers["x-vault-wrap-ttl"]);
-  const { operation, data, share } = await fieldsOf(incoming, named, target, limits);
   const below = target.path.slice("/v1/".length);
-  const request: Request = {
-    id,
-    operation,
-    path: operation === "list" || operation === "scan" ? `${below}/` : below,
-    data,
-    token,
-    connection: connectionOf(incoming),
-    headers,
-    time,
+  const asking = ({ operation, data, share }: Asked): Request => {
+    const path = operation === "list" || operation === "scan" ? `${below}/` : below;
+    const request = { id, operation, path, data, token, connection: connectionOf(incoming), headers, time };
+    if (wrapTtl === null && share === undefined) return request;
+    return { ...request, ...(wrapTtl !== null && { wrapTtl }), ...(share !== undefined && { share }) };
   };
-  if (wrapTtl === null && share === undefined) return request;
-  return { ...request, ...(wrapTtl !== null && { wrapTtl }), ...(share !== undefined && { share }) };
+  const reads = named !== "update" && named !== "patch" && !hasBody(incoming);
+  return reads ? asking(queryFields(named, target.query)) : fieldsOf(incoming, named, target, limits).then(asking);
 }

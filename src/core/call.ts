@@ -2,7 +2,6 @@
 
 import type { Fields } from "../sdk/fields.ts";
 import type { Call, Handler } from "../sdk/mount.ts";
-import type { Response } from "../sdk/request.ts";
 import type { Core } from "./core.ts";
 import type { Generation } from "./generation.ts";
 import type { Mounted } from "./mounts.ts";
@@ -17,7 +16,7 @@ export interface CoreCall<F extends Fields = Fields> extends Call<F> {
 }
 
 interface CoreHandler<F extends Fields> extends Omit<Handler<F>, "run"> {
-  run(call: CoreCall<F>): Promise<Response | null>;
+  run(call: CoreCall<F>): ReturnType<Handler["run"]>;
 }
 
 /** A handler of the core: only the door makes calls, and every call it makes is a CoreCall. */

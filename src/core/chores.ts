@@ -70,7 +70,7 @@ async function readSecret(core: Core, from: { readonly path: string; readonly ke
   const nothing = { get: () => null, list: () => [] };
   const bare = { data: {}, caller: null, resource: () => nothing, warn: () => {}, lease: noLease, attempt: noAttempt };
   const asked = { ...call, ...bare } as unknown as CoreCall;
-  const outcome = await entry.run(asked).then(
+  const outcome = await (async () => entry.run(asked))().then(
     (response) => ({ response: response ?? {} }),
     (error: unknown) => ({ error: core.vaultError(error, request.id) }),
   );

@@ -81,7 +81,8 @@ async function serve(core: Core, sent: Request): Promise<Response> {
   // A read waits once: its response entry stands behind this one in the same order, and fails with it.
   if (always) await kept.catch(() => core.log.security("sealed without an audit entry: no device kept it"));
   else if (handlerOf !== null && (mutates(handlerOf, operation) || request.wrapTtl)) await kept;
-  let outcome = await run(core, generation, asked, resolved, handlerOf);
+  const ran = run(core, generation, asked, resolved, handlerOf);
+  let outcome = ran instanceof Promise ? await ran : ran;
   if (resolved.lastUse && session !== null) {
     await core.tokens.revoke(session.entry.id);
     if (outcome.response?.lease?.id) outcome = { error: lastUsed() };
@@ -259,13 +260,14 @@ type Outcome =
   | { readonly response: Response; readonly error?: undefined }
   | { readonly response?: undefined; readonly error: VaultError };
 
-async function run(
+/** Never throws; no promise where the handler gives none. */
+function run(
   core: Core,
   generation: Generation,
   request: Request,
   resolved: Resolved,
   entry: Handler | null,
-): Promise<Outcome> {
+): Outcome | Promise<Outcome> {
   const { mounted, match, session, operation, refusal } = resolved;
   if (refusal !== null) return { error: refusal };
   if (mounted === null || match === null || entry === null)
@@ -276,22 +278,31 @@ async function run(
     mounted.leases === null
       ? null
       : new Issue({ core, mounted, request, session, mutates: mutates(entry, operation), warn });
+  const answered = (response: Response): Outcome => {
+    const said = warnings.length === 0 ? response.warnings : [...(response.warnings ?? []), ...warnings];
+    const lease = issue?.lease;
+    return {
+      response: { ...response, ...(said && { warnings: said }), ...(lease && { lease }), mountType: mounted.type },
+    };
+  };
+  const failed = (thrown: unknown): Outcome | Promise<Outcome> => {
+    const outcome = { error: core.vaultError(thrown, request.id) };
+    return issue === null ? outcome : issue.revoke().then(() => outcome);
+  };
   try {
     const { values, unknown } = parse(entry.fields ?? {}, request.data);
     if (unknown.length > 0 && entry.fields !== undefined && !entry.open) {
       warnings.push(`Endpoint ignored these unrecognized parameters: [${[...unknown].sort().join(" ")}]`);
     }
     const call = callOf(core, generation, request, { mounted, match, session, operation, issue }, values, warn);
-    let response = (await entry.run(call)) ?? {};
-    if (response.grant !== undefined) response = await login(call, response);
-    const said = warnings.length === 0 ? response.warnings : [...(response.warnings ?? []), ...warnings];
-    const lease = issue?.lease;
-    return {
-      response: { ...response, ...(said && { warnings: said }), ...(lease && { lease }), mountType: mounted.type },
-    };
+    const ran = entry.run(call);
+    if (!(ran instanceof Promise) && ran?.grant === undefined) return answered(ran ?? {});
+    return Promise.resolve(ran)
+      .then((response) => (response?.grant === undefined ? (response ?? {}) : login(call, response)))
+      .then(answered)
+      .catch(failed);
   } catch (error) {
-    await issue?.revoke();
-    return { error: core.vaultError(error, request.id) };
+    return failed(error);
   }
 }
 

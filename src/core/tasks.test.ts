@@ -9,6 +9,7 @@ function mapView(entries: Map<string, object>): View {
   const view: View = {
     get: async () => null,
     getJson: async (key: string) => (entries.has(key) ? { value: entries.get(key) as never, version: 1 } : null),
+    peekJson: () => undefined,
     write: async (ops) =>
       ops.map(({ key, value }) => {
         if (value === null) entries.delete(key);

@@ -116,7 +116,8 @@ export interface Handler<F extends Fields = Fields> {
   readonly unpublished?: true;
   /** The body carries a share of a key, which comes as `request.share`. */
   readonly share?: true;
-  run(call: Call<F>): Promise<Response | null>;
+  /** No promise where the answer is in memory: it would cost as much as the answer. */
+  run(call: Call<F>): Promise<Response | null> | Response | null;
 }
 
 /** Keeps the type of `fields` for `run`. */

@@ -26,6 +26,8 @@ export interface View {
   get(key: string): Promise<ViewEntry<Uint8Array> | null>;
   /** The parsed entry, deeply frozen; the same object for as long as it stays in the cache. */
   getJson<T extends object>(key: string): Promise<ViewEntry<T> | null>;
+  /** The same where the answer is in memory, without a promise; undefined where storage has to be asked. */
+  peekJson<T extends object>(key: string): ViewEntry<T> | null | undefined;
   /** All or nothing on atomic stores, in order elsewhere. Returns the versions written, 0 for deletes. */
   write(ops: readonly ViewOp[]): Promise<number[]>;
   /** Names one level below, in byte order; folders end in "/". Asked for whole, it is the same frozen list each time while

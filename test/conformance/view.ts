@@ -81,6 +81,13 @@ export class TestStore {
     return entry;
   }
 
+  /** Undefined where a test comes in between when storage is asked. */
+  peekJson<T extends object>(key: string): ViewEntry<T> | null | undefined {
+    this.#check();
+    if (this.onGet) return undefined;
+    return this.entries.has(key) ? (this.#cache.get(key) as ViewEntry<T> | undefined) : null;
+  }
+
   async write(ops: readonly ViewOp[]): Promise<number[]> {
     this.#check();
     for (const op of ops) checkKey(op.key);
@@ -171,6 +178,10 @@ export class TestView implements View {
 
   getJson<T extends object>(key: string): Promise<ViewEntry<T> | null> {
     return this.#store.getJson<T>(this.#prefix + key);
+  }
+
+  peekJson<T extends object>(key: string): ViewEntry<T> | null | undefined {
+    return this.#store.peekJson<T>(this.#prefix + key);
   }
 
   write(ops: readonly ViewOp[]): Promise<number[]> {

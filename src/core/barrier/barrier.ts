@@ -237,6 +237,12 @@ class BarrierView implements View {
     return entry === null ? null : copyOf(entry);
   }
 
+  peekJson<T extends object>(key: string): ViewEntry<T> | null | undefined {
+    const session = this.#session();
+    const hit = session.peek(this.#prefix + key);
+    return hit ? (session.parse(hit) as ViewEntry<T>) : hit;
+  }
+
   async getJson<T extends object>(key: string): Promise<ViewEntry<T> | null> {
     const session = this.#session();
     const hit = session.peek(this.#prefix + key);

@@ -84,11 +84,14 @@ const looks = new WeakMap<Session, { readonly ttl: number; readonly response: Re
 
 /** The caller's own token. While its time to live reads the same, it is the same object: clients ask often, and what they
  *  are told and what the audit makes of it is then worked out once. */
-async function own(call: CoreCall): Promise<Response> {
+function own(call: CoreCall): Response | Promise<Response> {
   const session = ownSession(call);
   const ttl = ttlAt(session.entry, call.request.time);
   const known = looks.get(session);
-  if (known?.ttl === ttl) return known.response;
+  return known?.ttl === ttl ? known.response : look(call, session, ttl);
+}
+
+async function look(call: CoreCall, session: Session, ttl: number): Promise<Response> {
   const data = await shown(call, session.entry, call.request.token ?? "");
   const response: Response = { data: Object.freeze(data), shared: true };
   looks.set(session, { ttl, response });

@@ -100,6 +100,20 @@ export class Store {
     return names.filter((name) => !name.endsWith("/"));
   }
 
+  /** As `find`, where all of it is in memory; undefined where storage has to be asked. */
+  peek(path: string, number: number, now: number): Found | null | undefined {
+    if (!this.#upgrade.done) return undefined;
+    const entry = this.#context.view.peekJson<Secret>(secretKey(path));
+    if (!entry) return entry;
+    const secret = entry.value;
+    const wanted = number > 0 ? number : secret.current;
+    const state = secret.versions[wanted];
+    if (state === undefined) return null;
+    if (!readable(state, now)) return { secret, number: wanted, state, version: null };
+    const version = this.#context.view.peekJson<Version>(versionKey(path, state.id));
+    return version ? { secret, number: wanted, state, version: version.value } : undefined;
+  }
+
   /** Version `number`, the current one where 0; null where there is none. */
   async find(path: string, number: number, now: number): Promise<Found | null> {
     for (let before = 0, tries = 0; tries < attempts; tries++) {
