@@ -6,8 +6,8 @@
 // Known gap: batch tokens are stored nowhere, so nothing can hang on one, and they have no cubbyhole.
 
 import { VaultError } from "../sdk/errors.ts";
-import { field } from "../sdk/fields.ts";
 import type { Route } from "../sdk/mount.ts";
+import { pageFields, pageOf } from "../sdk/page.ts";
 import type { Json, View, ViewOp } from "../sdk/view.ts";
 import { type CoreCall, coreHandler } from "./call.ts";
 import { childKey, cubbyholeName } from "./leases/keys.ts";
@@ -59,20 +59,11 @@ async function write(call: CoreCall): Promise<null> {
 async function list(
   call: CoreCall<typeof pageFields>,
 ): Promise<{ readonly data: { readonly keys: readonly string[] } }> {
-  const { after, limit } = call.data;
   const folder = call.params["path"] ?? "";
-  const keys = await call.core.root.list(entryKey(ownerOf(call), folder === "" ? "" : `${folder}/`), {
-    ...(after !== undefined && { after }),
-    ...(limit !== undefined && { limit }),
-  });
+  const keys = await call.core.root.list(entryKey(ownerOf(call), folder === "" ? "" : `${folder}/`), pageOf(call.data));
   if (keys.length === 0) throw new VaultError("not_found", []);
   return { data: { keys } };
 }
-
-const pageFields = {
-  after: field.string("Names after this one"),
-  limit: field.int("At most so many", { minimum: 1 }),
-} as const;
 
 const listing = coreHandler({
   summary: "List the entries and folders one level below a path",

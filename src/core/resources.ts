@@ -5,11 +5,11 @@ import { VaultError } from "../sdk/errors.ts";
 import { type Fields, parse } from "../sdk/fields.ts";
 import type { Declaration } from "../sdk/kind.ts";
 import type { Resource, Route } from "../sdk/mount.ts";
+import { pageFields, partOf } from "../sdk/page.ts";
 import { rootFaults } from "../sdk/resourceKind.ts";
 import type { Json } from "../sdk/view.ts";
 import { type CoreCall, coreHandler } from "./call.ts";
 import type { Generation } from "./generation.ts";
-import { pageFields, pageOf } from "./page.ts";
 
 /** Refuses where Git owns it, naming file, line and commit. */
 export function refuseManaged(generation: Generation, declaration: Declaration | null, what: string): void {
@@ -193,7 +193,7 @@ function routesOf(resource: Resource): Route[] {
         fields: pageFields,
         run: async (call) => {
           const all = [...call.generation.table.shelf(resource.kind, call.mounted.mount).keys()].sort();
-          const keys = pageOf(all, call.data);
+          const keys = partOf(all, call.data);
           if (keys.length === 0) throw new VaultError("not_found", []);
           return { data: { keys } };
         },

@@ -4,6 +4,7 @@ import { rfc3339 } from "../../lib/clock.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Handler, Route } from "../../sdk/mount.ts";
+import { pageFields, pageOf } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { Core } from "../core.ts";
@@ -16,10 +17,6 @@ const mostShown = 10_000;
 const idFields = { lease_id: field.string("The lease") } as const;
 const syncFields = {
   sync: field.bool("Answers only once it is tried, and tells what failed", { default: false }),
-} as const;
-const pageFields = {
-  after: field.string("Names after this one"),
-  limit: field.int("At most so many", { minimum: 1 }),
 } as const;
 const stuckFields = {
   include_child_namespaces: field.bool("Accepted and without meaning: there are no namespaces", { default: false }),
@@ -128,8 +125,7 @@ const listing = coreHandler({
   fields: pageFields,
   run: async (call) => {
     const prefix = call.params["prefix"] ?? "";
-    const { after, limit } = call.data;
-    const page = { ...(after !== undefined && { after }), ...(limit !== undefined && { limit }) };
+    const page = pageOf(call.data);
     const keys = await call.core.leases.list(prefix === "" ? "" : `${prefix}/`, page);
     if (keys.length === 0) throw new VaultError("not_found", []);
     return { data: { keys } };

@@ -4,11 +4,11 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
+import { pageFields, partOf } from "../../sdk/page.ts";
 import type { Json } from "../../sdk/view.ts";
 import { parsePasswordPolicy, passwordPolicyKind, printPasswordPolicy } from "../../policy/password.ts";
 import { drawPassword, type PasswordRules } from "../../policy/sample.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { pageFields, pageOf } from "../page.ts";
 import { refuseManaged } from "../resources.ts";
 import { decoded } from "./policies.ts";
 
@@ -61,7 +61,7 @@ export const passwordRoutes: readonly Route[] = [
         summary: "Names of all password policies",
         fields: pageFields,
         run: async (call) => {
-          const keys = pageOf([...call.generation.table.shelf(kind, null).keys()].sort(), call.data);
+          const keys = partOf([...call.generation.table.shelf(kind, null).keys()].sort(), call.data);
           if (keys.length === 0) throw new VaultError("not_found", []);
           return { data: { keys }, shape: "both" };
         },

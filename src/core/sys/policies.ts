@@ -4,11 +4,11 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
+import { pageFields, partOf } from "../../sdk/page.ts";
 import { defaultPolicyText, normalizeName, policyKind, policyOf, printPolicy } from "../../policy/compile.ts";
 import { parsePolicy } from "../../policy/hcl.ts";
 import type { Json } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { pageFields, pageOf } from "../page.ts";
 import { refuseManaged } from "../resources.ts";
 
 const writeFields = {
@@ -23,7 +23,7 @@ function names(call: CoreCall<typeof pageFields>): readonly string[] {
   const folder = call.params["name"] === undefined ? "" : `${nameOf(call)}/`;
   const declared = [...call.generation.table.shelf("Policy", null).keys()];
   const all = [...new Set([...declared, "default", "root"])].filter((name) => name.startsWith(folder)).sort();
-  const keys = pageOf(all, call.data);
+  const keys = partOf(all, call.data);
   if (keys.length === 0) throw new VaultError("not_found", []);
   return keys;
 }

@@ -1,18 +1,12 @@
 // Lists of names: one level in pages, or all levels (SCAN); with what is known of each secret where that is asked for.
 
-import { field, type Values } from "../../sdk/fields.ts";
+import { type PageInput, pageOf } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
+import type { Page } from "../../sdk/storage.ts";
 import type { View } from "../../sdk/view.ts";
 import { missing } from "./paths.ts";
 import { secretInfo } from "./secret.ts";
 import type { Store } from "./store.ts";
-
-export const pageFields = {
-  after: field.string("Names after this one"),
-  limit: field.int("At most so many; all where 0"),
-};
-
-type Page = Values<typeof pageFields>;
 
 /** Storage reads that one list waits for at the same time. */
 const atOnce = 64;
@@ -25,16 +19,16 @@ const whole = new WeakMap<readonly string[], Response>();
 
 /** One level. Throws VaultError `not_found` where there is nothing. */
 export async function namesIn(
-  { after, limit = 0 }: Page,
-  list: (page: { readonly after?: string; readonly limit?: number }) => Promise<readonly string[]>,
+  input: PageInput,
+  list: (page: Page) => Promise<readonly string[]>,
 ): Promise<readonly string[]> {
-  const keys = await list({ ...(after !== undefined && { after }), ...(limit > 0 && { limit }) });
+  const keys = await list(pageOf(input));
   if (keys.length === 0) throw missing();
   return keys;
 }
 
 /** The answer that a list is; one object as long as the view's own list stands, which a page or a scan is not. */
-export function keysAnswer(keys: readonly string[], page: Page | null): Response {
+export function keysAnswer(keys: readonly string[], page: PageInput | null): Response {
   if (page === null || page.after !== undefined || (page.limit ?? 0) > 0) return { data: { keys } };
   let response = whole.get(keys);
   if (response === undefined) {

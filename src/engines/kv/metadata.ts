@@ -4,11 +4,12 @@ import { parseDuration } from "../../lib/duration.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import { type Call, type Handler, handler, type MountContext, type Route } from "../../sdk/mount.ts";
+import { pageFields, type PageInput } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import { customOf } from "./custom.ts";
 import { invalidHandlers } from "./invalid.ts";
 import { mergePatch, objectOf } from "./json.ts";
-import { detailed, keysAnswer, namesIn, pageFields } from "./lists.ts";
+import { detailed, keysAnswer, namesIn } from "./lists.ts";
 import { missing, pathOf } from "./paths.ts";
 import { newSecret, noSettings, type Secret, secretInfo, type Settings, settingsInfo } from "./secret.ts";
 import type { Store } from "./store.ts";
@@ -154,11 +155,7 @@ function configRoute(store: Store): Route {
 /** `answer` is given the folder ("" or with a slash at its end), the names in it, and the page where it is one level. */
 function listHandlers(
   store: Store,
-  answer: (
-    folder: string,
-    keys: readonly string[],
-    page: Values<typeof pageFields> | null,
-  ) => Response | Promise<Response>,
+  answer: (folder: string, keys: readonly string[], page: PageInput | null) => Response | Promise<Response>,
 ): Readonly<Record<"list" | "scan", Handler>> {
   const folderOf = (call: Pick<Call, "params">): string => (call.params["path"] ? `${call.params["path"]}/` : "");
   return {

@@ -3,10 +3,11 @@
 import { parseDuration } from "../../lib/duration.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { type Call, handler, type MountContext, type Route } from "../../sdk/mount.ts";
+import { pageFields } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import type { ViewEntry } from "../../sdk/view.ts";
 import type { JsonObject } from "./json.ts";
-import { namesIn, pageFields, scan } from "./lists.ts";
+import { namesIn, scan } from "./lists.ts";
 import { missing, pathOf } from "./paths.ts";
 import { checkPath } from "./store.ts";
 import { Plain, plainKey } from "./upgrade.ts";

@@ -10,6 +10,7 @@ import { Mutex } from "../../lib/mutex.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { checkKey } from "../../sdk/keys.ts";
 import type { MountContext } from "../../sdk/mount.ts";
+import type { Page } from "../../sdk/storage.ts";
 import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import type { JsonObject } from "./json.ts";
 import { scan } from "./lists.ts";
@@ -83,7 +84,7 @@ export class Store {
   }
 
   /** Names one level below `folder`, which is "" or ends in a slash. */
-  async list(folder: string, page: { readonly after?: string; readonly limit?: number }): Promise<readonly string[]> {
+  async list(folder: string, page: Page): Promise<readonly string[]> {
     if (!this.#upgrade.done) await this.#upgrade.run();
     return this.#context.view.list(secretKey(folder), page);
   }

@@ -109,3 +109,22 @@ test("there is no way back", async () => {
     expect([code, text]).toEqual(["invalid", expect.stringContaining("set its option version to 2")]);
   }
 });
+
+test("a client of version 1 that comes while it is taken over cannot make it seem undone", async () => {
+  const kit = createKit(plugin);
+  await kit.call("update", "a", { x: 1 });
+  const before = plugin.mount(kit.context).routes.find((route) => route.path === ":path*");
+  const call = async (operation: "update" | "read"): Promise<unknown> =>
+    before?.on[operation]?.run({ request: { path: "secret/a", data: { x: 2 } }, params: { path: "a" } } as never);
+  kit.restart(undefined, version2);
+  let asked = false;
+  kit.store.onGet = async (key) => {
+    if (asked || !key.endsWith("plain/a")) return;
+    asked = true;
+    expect(await call("read")).toMatchObject({ data: { x: 1 } });
+  };
+  expect(await kit.data("read", "data/a")).toMatchObject({ data: { x: 1 } });
+  expect((await refused(call("update")))[1].join()).toContain("set its option version to 2");
+  expect(await kit.data("read", "data/a")).toMatchObject({ data: { x: 1 }, metadata: { version: 1 } });
+  expect([...kit.store.entries.keys()].filter((key) => key.includes("/plain/"))).toEqual([]);
+});

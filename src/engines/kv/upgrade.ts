@@ -62,10 +62,10 @@ export class Upgrade {
   async #all(): Promise<void> {
     const { view, log, path } = this.#context;
     const state = this.#state;
-    state.upgraded = true;
     let count = 0;
-    for (let late = -1; late !== state.late;) {
+    for (let late = -1; late !== state.late || !state.upgraded;) {
       late = state.late;
+      state.upgraded = true;
       for await (const paths of walk(view, plainKey(""))) {
         if (count === 0) log.info("kv: version 1 becomes version 2", { mount: path });
         await forEach(paths, this.#adopt);
