@@ -23,7 +23,7 @@ const verbs = {
 const operationsOf = (route: RouteShape): string[] =>
   Object.entries(verbs).flatMap(([operation, verb]) => {
     const handler = route.on[operation as keyof typeof verbs];
-    return handler === undefined ? [] : [`    ${verb.padEnd(6)}  ${handler.summary}`];
+    return handler === undefined || handler.unpublished ? [] : [`    ${verb.padEnd(6)}  ${handler.summary}`];
   });
 
 function parametersOf(route: RouteShape): string[] {
