@@ -221,8 +221,8 @@ export class Core {
     if (error instanceof VaultError) return error;
     this.log.error("a request failed unexpectedly", {
       request_id: requestId,
-      error: error instanceof Error ? error.message : "unknown",
-      at: error instanceof Error ? (error.stack ?? "").split("\n").slice(1, 4).join(" <").replace(/\s+/g, " ") : "",
+      error: error instanceof Error ? error.name : "unknown", // a message may quote the value that it is about
+      at: error instanceof Error ? framesOf(error) : [],
     });
     return new VaultError("internal", `internal error; the server log has it under request ${requestId}`, {
       cause: error,
@@ -238,3 +238,11 @@ export class Core {
     this.#generation = null;
   }
 }
+
+/** Where it came from; its message may have lines of its own. */
+const framesOf = ({ stack = "" }: Error): readonly string[] =>
+  stack
+    .split("\n")
+    .filter((line) => line.startsWith("    at "))
+    .slice(0, 3)
+    .map((line) => line.trim());

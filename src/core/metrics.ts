@@ -23,6 +23,9 @@ function ofProcess(): readonly Family[] {
   ];
 }
 
+const ageOf = ({ seq, at }: Core["generation"]["record"], now: number): number =>
+  seq === 0 ? 0 : Math.max(0, now - at) / 1000;
+
 async function ofCore(core: Core, now: number): Promise<readonly Family[]> {
   const { record, mounts, table } = core.generation;
   const { tokens, leases } = await core.census.count();
@@ -45,7 +48,11 @@ async function ofCore(core: Core, now: number): Promise<readonly Family[]> {
       "The last entry that a device keeps",
       devices.map(({ name, head }) => ({ labels: { device: name }, value: head })),
     ),
-    gauge("writ_generation_age_seconds", "Since the live generation became that", Math.max(0, now - record.at) / 1000),
+    gauge(
+      "writ_generation_age_seconds",
+      "Since the live generation became that, 0 before the first",
+      ageOf(record, now),
+    ),
     gauge("writ_generation_sequence", "Changes of the authorization state so far", record.seq),
     gauge("writ_declarations", "Objects that Git and the API declare", [...table].length),
     gauge("writ_tasks_failing", "1 while something that follows a change is tried again", Number(core.tasks.failing)),

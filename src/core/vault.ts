@@ -25,6 +25,7 @@ import { within } from "./broker/trail.ts";
 import { Core } from "./core.ts";
 import type { Door, Health, Initialized, InitOptions, SealStatus } from "./door.ts";
 import { handle } from "./handle.ts";
+import { InFlight } from "./inFlight.ts";
 import { collect } from "./metrics.ts";
 import { migrate } from "./migrations.ts";
 import { Rekey } from "./rekey.ts";
@@ -83,7 +84,7 @@ export class Vault implements Door {
   readonly #rootGeneration: RootGeneration;
   #core: Core | null = null;
   #sealing: Promise<void> | null = null;
-  readonly #inFlight = new Set<Request>();
+  readonly #inFlight = new InFlight();
   #auditFailures = 0;
   #onIdle: (() => void) | null = null;
 
@@ -313,14 +314,14 @@ export class Vault implements Door {
   async handle(request: Request): Promise<Response> {
     const core = this.#core;
     if (core === null || core.closed) throw new VaultError("sealed", "Vault is sealed");
-    this.#inFlight.add(request);
+    const slot = this.#inFlight.enter(request);
     try {
       return await handle(core, request);
     } catch (error) {
       if (isVaultError(error, "audit")) this.#auditFailures += 1;
       throw error;
     } finally {
-      this.#inFlight.delete(request);
+      this.#inFlight.leave(slot);
       if (this.#inFlight.size === 0) this.#onIdle?.();
       if (this.#sealing !== null) await this.#sealing;
     }
