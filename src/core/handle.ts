@@ -292,7 +292,10 @@ function run(
   try {
     const { values, unknown } = parse(entry.fields ?? {}, request.data);
     if (unknown.length > 0 && entry.fields !== undefined && !entry.open) {
-      warnings.push(`Endpoint ignored these unrecognized parameters: [${[...unknown].sort().join(" ")}]`);
+      // Clients that send the name of an object beside the path that has it are right.
+      const ignored = unknown.filter((name) => !(name in match.params));
+      if (ignored.length > 0)
+        warnings.push(`Endpoint ignored these unrecognized parameters: [${ignored.sort().join(" ")}]`);
     }
     const call = callOf(core, generation, request, { mounted, match, session, operation, issue }, values, warn);
     const ran = entry.run(call);

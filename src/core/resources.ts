@@ -54,14 +54,13 @@ export function specOf(
   return { spec, secrets };
 }
 
-/** The fields given, older names replaced by today's. */
+/** The fields given, older names replaced by today's. Without a warning, as in Vault: an answer with one would be no 204. */
 function renamed(call: CoreCall, resource: Resource): Readonly<Record<string, unknown>> {
   const given: Record<string, unknown> = { ...call.data };
   for (const [old, name] of Object.entries(resource.aliases ?? {})) {
     if (given[old] === undefined) continue;
     given[name] ??= given[old];
     delete given[old];
-    call.warn(`"${old}" is an older name; use "${name}"`);
   }
   return given;
 }
