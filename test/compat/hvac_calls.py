@@ -65,6 +65,8 @@ def start():
     same(c.is_authenticated(), False)
     c.token = made["root_token"]
     same(c.is_authenticated(), True)
+    refused(exceptions.InvalidPath, c.secrets.identity.list_entities)
+    refused(exceptions.InvalidPath, c.secrets.identity.list_entity_aliases)
     return c, made["keys"]
 
 
@@ -140,6 +142,7 @@ def kv2(c):
     done(kv.destroy_secret_versions("team/a", [1], mount_point="kv2"))
     done(kv.update_metadata("team/a", max_versions=7, custom_metadata={"owner": "ada"}, mount_point="kv2"))
     generic(c, "patch", "kv2/metadata/team/a", merge, custom_metadata={"unit": "red"})
+    assert generic(c, "patch", "kv2/metadata/team/a", merge, max_versions=7, other=1)["warnings"]
     metadata = kv.read_secret_metadata("team/a", mount_point="kv2")["data"]
     within({"max_versions": 7, "current_version": 4, "custom_metadata": {"owner": "ada", "unit": "red"}}, metadata)
     same(metadata["versions"]["1"]["destroyed"], True)
@@ -198,6 +201,7 @@ def tokens(c):
     done(t.create_or_update_role("reader", allowed_policies=["poor"], token_period="1h", orphan=True))
     within({"allowed_policies": ["poor"], "orphan": True, "token_period": 3600}, t.read_role("reader")["data"])
     same(t.list_roles()["data"]["keys"], ["reader"])
+    assert c.write_data("auth/token/roles/reader", data={"orphan": True, "other": 1})["warnings"]
     role = t.create(role_name="reader")["auth"]
     same([role["lease_duration"], role["orphan"]], [3600, True])
     refused(exceptions.InvalidRequest, lambda: t.create(role_name="reader", policies=["root"]))
@@ -248,6 +252,8 @@ def approle(c):
     refused(exceptions.InvalidPath, lambda: a.read_role("none"))
     refused(exceptions.InvalidRequest, lambda: a.create_or_update_approle("app", token_ttl="soon"))
     same(a.list_roles()["data"]["keys"], ["app"])
+    said = c.write_data("auth/approle/role/app", data={"token_ttl": "20m", "tokens": 1})
+    same(said["warnings"], ["Endpoint ignored these unrecognized parameters: [tokens]"])
     done(a.update_role_id("app", "the-role-id-of-app"))
     same(a.read_role_id("app")["data"]["role_id"], "the-role-id-of-app")
     refused(exceptions.InvalidPath, lambda: a.list_secret_id_accessors("app"))
@@ -446,7 +452,8 @@ def operations(c):
     assert len(c.read("sys/ha-status")["data"]["nodes"]) == 1
     assert c.list("sys/version-history")["data"]["keys"]
     assert c.read("sys/in-flight-req")
-    assert c.read("sys/loggers")["data"]
+    same(c.read("sys/loggers")["data"], {"writ": "info"})
+    done(generic(c, "post", "sys/loggers/writ", level="info"))
     assert "/sys/mounts" in c.read("sys/internal/specs/openapi")["paths"]
     metrics = generic(c, "get", "sys/metrics?format=prometheus")
     assert "# TYPE" in (metrics if isinstance(metrics, str) else metrics.text)

@@ -49,7 +49,7 @@ export function routeOf({ method, target }: Exchange): string | null {
   const path = decodeURIComponent(url.pathname)
     .replace(/^\/v1\/+/, "")
     .replace(/\/{2,}/g, "/");
-  const listed = method === "GET" && ["true", "1"].includes(url.searchParams.get("list") ?? "");
+  const listed = method === "GET" && ["true", "1"].includes(url.searchParams.get("list")?.toLowerCase() ?? "");
   const asked = listed ? "LIST" : method === "PUT" ? "POST" : method;
   return patterns.find((one) => one.method === asked && one.pattern.test(path))?.route ?? null;
 }
