@@ -202,6 +202,8 @@ describe("a move", () => {
     const id = await remount(h, "db", "db2");
     await h.vault.core?.tasks.run();
     expect(await status(h, id)).toBe("in-progress");
+    await h.ask("update", "sys/mounts/db", { type: "lessor" });
+    const other = (await h.ask("read", "db/creds/two")).lease?.id ?? "";
     await h.vault.seal();
     state.fail = false;
     const again = await h.reopen();
@@ -210,6 +212,7 @@ describe("a move", () => {
     await again.vault.tick();
     await settled(again, id);
     expect(state.ended).toEqual(["one"]);
+    await again.ask("update", "sys/leases/lookup", { lease_id: other });
   });
 
   it("takes users, roles and the login names of entities along, and ends the tokens of the old path", async () => {
