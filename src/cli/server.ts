@@ -23,7 +23,7 @@ export async function start(config: Config, log: LeveledLogger): Promise<Running
 
 const parentMs = 500;
 /** Everything is durable at any time: what does not end by then is cut off. */
-const stopMs = 4_500;
+const stopMs = 4_000;
 
 /** Resolves once a signal came and everything is closed; a second signal ends the process at once. With `parent` the end of
  *  the process that started this one counts as a signal: npm hands signals to its shell only, which does not pass them on. */
