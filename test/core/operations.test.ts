@@ -124,6 +124,7 @@ describe("the node", () => {
     const said = (text: string): boolean => log.some((line) => line.includes(text));
     await ask("update", "sys/loggers/writ", { level: "ERR" });
     expect((await ask("read", "sys/loggers/writ")).data).toEqual({ writ: "error" });
+    expect(said('"message":"the level of the log is set","to":"error"')).toBe(true);
     vault.core?.log.warn("a quiet one");
     vault.core?.log.security("an attack");
     expect([said("a quiet one"), said("an attack")]).toEqual([false, true]);

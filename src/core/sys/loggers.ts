@@ -27,8 +27,10 @@ function check(call: CoreCall): void {
 
 function setLevel(call: CoreCall, level: Level | null): void {
   const { log } = call.core;
+  // Printed whatever the level is and becomes.
+  log.setLevel("warn");
+  log.warn("the level of the log is set", { to: level ?? "as configured", request_id: call.request.id });
   log.setLevel(level);
-  log.warn("the level of the log was set", { level: log.level, request_id: call.request.id });
 }
 
 const handlers: Readonly<Record<"read" | "update" | "delete", Handler>> = {
