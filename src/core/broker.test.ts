@@ -60,6 +60,15 @@ describe("keeping", () => {
     expect(slow.lines).toHaveLength(2);
   });
 
+  test("what is large does not wait for more of its kind", async () => {
+    const probe = new Probe("a");
+    const broker = await openBroker([probe]);
+    const large = { text: "x".repeat(400_000) };
+    await Promise.all(Array.from({ length: 9 }, () => broker.reconcile(large)));
+    expect(probe.writes).toBeGreaterThan(1);
+    expect(await sound(probe)).toMatchObject({ ok: true, count: 9 });
+  });
+
   test("while a write is under way what comes is collected for the next one", async () => {
     const probe = new Probe("a");
     probe.mode = "hang";

@@ -21,7 +21,7 @@ export class Shared {
 const utf8Most = 3;
 
 const startSize = 64 * 1024;
-/** What one batch needed is not held for ever. */
+/** What one large batch needed is not held for ever. */
 const keptSize = 1024 * 1024;
 
 export class Draft {
@@ -76,14 +76,18 @@ export class Draft {
     return this.#bytes.subarray(start, this.#size);
   }
 
-  /** Memory of its own. */
-  copy(): Buffer {
-    return Buffer.from(this.#bytes.subarray(0, this.#size));
+  /** What was written, in memory of its own; `clear` is next. What is large and fills its
+   *  memory is given away instead of copied. */
+  take(): Buffer {
+    const written = this.#bytes.subarray(0, this.#size);
+    if (this.#size <= keptSize || this.#size < 0.75 * this.#bytes.length) return Buffer.from(written);
+    this.#bytes = Buffer.allocUnsafe(startSize);
+    return written;
   }
 
   #room(more: number): void {
     if (this.#bytes.length >= this.#size + more) return;
-    const larger = Buffer.allocUnsafe(2 * (this.#size + more));
+    const larger = Buffer.allocUnsafe(Math.max(2 * this.#bytes.length, this.#size + more + startSize));
     this.#bytes.copy(larger, 0, 0, this.#size);
     this.#bytes = larger;
   }

@@ -59,8 +59,9 @@ class Waiting implements Wait {
 
 /** A deadline counts as missed between one and one and a quarter times its length. */
 const ticksPerDeadline = 4;
-/** Entries: the window does not count them before they are chained. */
+/** Entries, and their bytes: the window does not count them before they are chained, and a batch is in memory three times. */
 const mostHeld = 64;
+const mostHeldBytes = 1024 * 1024;
 /** Milliseconds that entries gather while a device is idle. Turns that other work makes long bring an entry or two each: who
  *  came first would wait for dozens of them. */
 const mostGatheredMs = 1;
@@ -76,12 +77,21 @@ export function within<T>(timer: Timer, ms: number, promise: Promise<T>): Promis
   });
 }
 
+function sizeOf({ shared, rest }: Entry): number {
+  let size = 0;
+  for (const piece of rest) size += piece.length;
+  if (shared !== null) for (const piece of shared.pieces) size += piece.length;
+  return size;
+}
+
 export class Trail {
   readonly #options: TrailOptions;
   readonly #window: Window;
   readonly #waits: Waiting[] = [];
   #feeds: readonly Feed[] = [];
   #entries: Entry[] = [];
+  /** Their bytes, about. */
+  #size = 0;
   #next: Waiting | null = null;
   #ticking: (() => void) | null = null;
   #stalled = false;
@@ -157,12 +167,14 @@ export class Trail {
   add(entry: Entry): Wait {
     if (this.#closed || this.#window.full) return this.#refuse();
     this.#entries.push(entry);
+    this.#size += sizeOf(entry);
     const wait = this.#next ?? new Waiting();
     if (this.#next === null) {
       this.#next = wait;
       const end = this.#options.steady() + mostGatheredMs;
       setImmediate(() => this.#flush(0, end));
-    } else if (this.#held && this.#entries.length >= mostHeld) this.#append();
+    }
+    if (this.#size >= mostHeldBytes || (this.#held && this.#entries.length >= mostHeld)) this.#append();
     return wait;
   }
 
@@ -241,6 +253,7 @@ export class Trail {
     this.#next = null;
     this.#window.append(this.#entries);
     this.#entries = [];
+    this.#size = 0;
     wait.last = this.#window.head.seq;
     this.#waits.push(wait);
     for (const feed of this.#feeds) feed.pump();

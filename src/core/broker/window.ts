@@ -86,7 +86,7 @@ export class Window {
       draft.addByte(newline);
       ends.push(draft.size);
     }
-    this.#chunks.push(new Chunk(first, seq, draft.copy(), ends, hash));
+    this.#chunks.push(new Chunk(first, seq, draft.take(), ends, hash));
     this.#bytes += draft.size;
     this.#head = { seq, hash };
   }
