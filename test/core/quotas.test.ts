@@ -292,10 +292,11 @@ describe("lease counts", () => {
     expect(await credentials(again)).toBe(full);
     await define(again, "lease-count", "db", { max_leases: 1, path: "db" });
     expect(await credentials(again)).toBe(full);
-    // One less than far too many is still too many.
+    // Two less than far too many are still too many.
     const { data } = await again.ask("list", "sys/leases/lookup/db/creds/app/");
-    const [name = ""] = (data?.["keys"] ?? []) as string[];
-    await again.ask("update", "sys/leases/revoke", { lease_id: `db/creds/app/${name}`, sync: true });
+    for (const name of ((data?.["keys"] ?? []) as string[]).slice(0, 2)) {
+      await again.ask("update", "sys/leases/revoke", { lease_id: `db/creds/app/${name}`, sync: true });
+    }
     again.clock.advance(1_000);
     expect(await credentials(again)).toBe(full);
   });
