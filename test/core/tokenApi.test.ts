@@ -132,6 +132,22 @@ describe("auth/token", () => {
     );
   });
 
+  it("makes orphans for whoever may at create-orphan, with no more than he has", async () => {
+    const h = await prepared();
+    const path = 'path "auth/token/create-orphan" { capabilities = ["update"] }';
+    await h.ask("update", "sys/policies/acl/orphans", { policy: `${reader} ${path}` });
+    const maker = await made(h, { policies: ["orphans"] });
+    const orphan = await made(h, { policies: ["orphans"] }, maker.client_token, "create-orphan");
+    expect(orphan.orphan).toBe(true);
+    for (const data of [{ policies: ["maker"] }, { policies: ["root"] }, { period: "1h" }]) {
+      expect(await refusal(asked(h, data, maker.client_token, "create-orphan"))).toMatch(/^invalid/);
+    }
+    await asked(h, { token: maker.client_token }, h.root, "revoke");
+    expect(await reads(h, orphan.client_token)).toBe(true);
+    const plain = await made(h, { policies: ["maker"] });
+    expect(await refusal(asked(h, {}, plain.client_token, "create-orphan"))).toMatch(/^denied/);
+  });
+
   it("gives the type, period and maximum that a role and a mount are tuned to", async () => {
     const h = await prepared();
     await h.ask("update", "auth/token/roles/r", { allowed_policies: "reader", token_type: "batch" });

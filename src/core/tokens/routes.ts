@@ -144,7 +144,6 @@ export const tokenRoutes: readonly Route[] = [
   },
   {
     path: "create-orphan",
-    sudo: true,
     on: {
       update: coreHandler({
         summary: "Make a token without a parent",
