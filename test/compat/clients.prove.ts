@@ -11,7 +11,7 @@ import { pythonOf } from "../../.ci/tools.mjs";
 import { freePort, root, runToEnd, startProcess, until } from "../e2e/server.ts";
 import { callNodeVault } from "./nodeVault.ts";
 import { type Exchange, record } from "./recorder.ts";
-import { faultsOf, recordingFile, recordingOf } from "./routes.ts";
+import { faultsOf, recordingFile, recordingOf, textOf } from "./routes.ts";
 
 const built = join(root, "dist/main.js");
 const exchanges: Record<string, readonly Exchange[]> = {};
@@ -72,5 +72,5 @@ test.skipIf(python === null)(
 test.skipIf(python === null)("together they ask for every route, and see what others see there", async () => {
   const recording = recordingOf(exchanges);
   expect(faultsOf(recording)).toEqual([]);
-  await expect(`${JSON.stringify(recording, null, 2)}\n`).toMatchFileSnapshot(fileURLToPath(recordingFile));
+  await expect(textOf(recording)).toMatchFileSnapshot(fileURLToPath(recordingFile));
 });

@@ -70,6 +70,10 @@ export function recordingOf(exchanges: Readonly<Record<string, readonly Exchange
   return Object.fromEntries(clients);
 }
 
+/** As the formatter leaves it: the statuses of a route on one line. */
+export const textOf = (recording: Recording): string =>
+  `${JSON.stringify(recording, null, 2).replace(/\[[^\]]*\]/g, (list) => list.replace(/\s+/g, " ").replace(/ ?([[\]]) ?/g, "$1"))}\n`;
+
 /** What is wrong: routes that no client asks for, and statuses that are not explained. */
 export function faultsOf(recording: Recording): string[] {
   return wanted.flatMap(({ route, statuses, differs = {} }) => {

@@ -1,7 +1,8 @@
 // What the last recording of real clients says (clients.prove.ts makes it anew) covers every route, and the README shows it.
 
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { faultsOf, readRecording, recordingOf, routeOf, wanted } from "./routes.ts";
+import { faultsOf, readRecording, recordingFile, recordingOf, routeOf, textOf, wanted } from "./routes.ts";
 import { readTable, tableOf } from "./table.ts";
 
 const asked = (method: string, target: string): string | null => routeOf({ method, target, status: 200 });
@@ -10,6 +11,10 @@ describe("recorded calls", () => {
   it("cover every route, with no status that is not explained", () => {
     expect(faultsOf(readRecording())).toEqual([]);
     expect(new Set(wanted.map(({ route }) => route)).size).toBe(wanted.length);
+  });
+
+  it("are written as the formatter leaves them", () => {
+    expect(readFileSync(recordingFile, "utf8")).toBe(textOf(readRecording()));
   });
 
   it("stand in the README (else run: node test/compat/table.ts)", () => {
