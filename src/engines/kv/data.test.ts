@@ -4,6 +4,9 @@ import { plugin } from "./index.ts";
 
 const vault = (): Kit => createKit(plugin, { options: { version: "2" } });
 const start = timeText();
+/** Too large for the entry of its secret. */
+const long = "x".repeat(1100);
+const storedText = (kit: Kit): string => [...kit.store.entries.values()].map(({ bytes }) => String(bytes)).join("\n");
 
 describe("data", () => {
   test("a write answers with its version, a read with data and metadata", async () => {
@@ -141,9 +144,9 @@ describe("data", () => {
 });
 
 describe("versions", () => {
-  async function three(): Promise<Kit> {
+  async function three(more: object = {}): Promise<Kit> {
     const kit = vault();
-    for (const x of [1, 2, 3]) await kit.call("update", "data/a", { data: { x } });
+    for (const x of [1, 2, 3]) await kit.call("update", "data/a", { data: { x, ...more } });
     kit.clock.advance(1000);
     return kit;
   }
@@ -170,11 +173,17 @@ describe("versions", () => {
     expect(await kit.data("read", "data/a")).toMatchObject({ data: { x: 3 }, metadata: { deletion_time: "" } });
   });
 
-  test("a destroyed version is gone for good, in storage too", async () => {
-    const kit = await three();
+  test.each([
+    ["a small one, in its secret", "", 0],
+    ["a large one, in an entry of its own", long, 1],
+  ])("a destroyed version is gone for good, in storage too: %s", async (_name, text, own) => {
+    const kit = await three({ text });
     const entries = kit.store.entries.size;
+    const stored = (): string => storedText(kit);
+    expect(stored()).toContain('"x":2');
     await kit.call("update", "destroy/a", { versions: [2, 2] });
-    expect(kit.store.entries.size).toBe(entries - 1);
+    expect(stored()).not.toContain('"x":2');
+    expect(kit.store.entries.size).toBe(entries - own);
     await kit.call("update", "delete/a", { versions: [1] });
     await kit.call("update", "destroy/a", { versions: [1] });
     await kit.call("update", "undelete/a", { versions: [1, 2] });
@@ -199,18 +208,39 @@ describe("versions", () => {
     expect((await kit.call("update", `${verb}/a`, { versions: 3 })).response).toBeNull();
   });
 
-  test("the oldest versions go once there are more than are kept", async () => {
+  test.each([
+    ["small", "", 0],
+    ["large", long, 1],
+  ])("the oldest versions go once there are more than are kept: %s ones", async (_name, text, own) => {
     const kit = vault();
-    for (let x = 1; x <= 12; x++) await kit.call("update", "data/a", { data: { x } });
+    for (let x = 1; x <= 12; x++) await kit.call("update", "data/a", { data: { x, text } });
+    const stored = storedText(kit);
+    expect([stored.includes('"x":2,'), stored.includes('"x":3,')]).toEqual([false, true]);
     expect(await kit.data("read", "metadata/a")).toMatchObject({ current_version: 12, oldest_version: 3 });
     expect(await refused(kit.call("read", "data/a", { version: 2 }))).toEqual(["not_found", []]);
-    expect(kit.store.entries.size).toBe(11);
+    expect(kit.store.entries.size).toBe(1 + own * 10);
     await kit.call("update", "metadata/a", { max_versions: 3 });
-    await kit.call("update", "data/a", { data: { x: 13 } });
+    await kit.call("update", "data/a", { data: { x: 13, text } });
     const metadata = await kit.data("read", "metadata/a");
     expect(metadata).toMatchObject({ current_version: 13, oldest_version: 11, max_versions: 3 });
     expect(Object.keys(metadata?.["versions"] as object)).toEqual(["11", "12", "13"]);
-    expect(kit.store.entries.size).toBe(4);
+    expect(kit.store.entries.size).toBe(1 + own * 3);
+  });
+
+  test("versions stand in the secret as long as they are small, and all together are", async () => {
+    const kit = vault();
+    const sizes = [900, 1100, 900, 900, 900, 900, 900, 900, 900, 900, 900, 10];
+    for (const [x, size] of sizes.entries())
+      await kit.call("update", "data/a", { data: { x, text: "y".repeat(size) } });
+    // The second was, too, until it was pushed out; the tenth came when eight of 900 stood there, the next when one had gone.
+    const own = [...kit.store.entries.keys()].flatMap((key) => /version\/a\/(\d+)-/.exec(key)?.[1] ?? []);
+    expect(own.map(Number).sort((a, b) => a - b)).toEqual([10]);
+    kit.restart();
+    for (let version = 3; version <= 12; version++) {
+      expect(await kit.data("read", "data/a", { version })).toMatchObject({ data: { x: version - 1 } });
+    }
+    await kit.call("delete", "metadata/a");
+    expect(kit.store.entries.size).toBe(0);
   });
 
   test("versions end by age where a lifetime is set, the shorter one counting", async () => {

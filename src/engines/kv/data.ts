@@ -15,10 +15,11 @@ import {
   readable,
   type Secret,
   type Settings,
+  type Version,
   versionInfo,
   type VersionState,
 } from "./secret.ts";
-import { type Found, newId, type Step, type Store, type Version } from "./store.ts";
+import { type Found, newId, type Step, type Store } from "./store.ts";
 
 const writeFields = {
   data: field.json("The secret: any JSON object"),

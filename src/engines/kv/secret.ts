@@ -2,11 +2,19 @@
 // Nothing here reads or writes storage.
 
 import { rfc3339 } from "../../lib/clock.ts";
+import type { JsonObject } from "./json.ts";
+
+/** The data of one version. */
+export interface Version {
+  readonly data: JsonObject;
+}
 
 /** Times are milliseconds since 1970; 0 is none. */
 export interface VersionState {
-  /** Names the entry that holds the data; never used for two writes, so that a reader finds that data or none. */
+  /** Names the entry that holds the data, or would; never used for two writes, so that a reader finds that data or none. */
   readonly id: string;
+  /** Bytes of the data, where it stands in the secret itself. */
+  readonly inline?: number;
   readonly created: number;
   /** When it is, or was, deleted. */
   readonly deletion: number;
@@ -34,6 +42,8 @@ export interface Secret extends Settings {
   readonly metadata_version?: number;
   readonly custom: Readonly<Record<string, string>> | null;
   readonly versions: Readonly<Record<number, VersionState>>;
+  /** Data of versions that have no entry of their own. */
+  readonly inline?: Readonly<Record<number, Version>>;
 }
 
 const defaultMaxVersions = 10;

@@ -1,5 +1,5 @@
-// Where secrets live: `secret/<path>` holds what is known of one, `version/<path>/<id>` the data of one version, `config`
-// the engine's settings. `plain/<path>` is what version 1 left, until it is taken over (upgrade.ts).
+// Where secrets live: `secret/<path>` holds what is known of one and the data of small versions, `version/<path>/<id>` the
+// data of one that is larger, `config` the engine's settings. `plain/<path>` is what version 1 left, until it is taken over (upgrade.ts).
 // Must hold: the write of `secret/<path>` is the commit point. Data is written before it and deleted after it, and an id
 // is used once, so that whatever a crash leaves on a store without transactions, a reader sees the old secret or the new.
 // Known gap: on such a store a crash may leave data that no secret names. It is encrypted like all data, is never
@@ -13,6 +13,7 @@ import type { MountContext } from "../../sdk/mount.ts";
 import type { Page } from "../../sdk/storage.ts";
 import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
 import type { JsonObject } from "./json.ts";
+import { dropEnded, keepInside } from "./inline.ts";
 import { scan } from "./lists.ts";
 import {
   addVersion,
@@ -21,6 +22,7 @@ import {
   readable,
   type Secret,
   type Settings,
+  type Version,
   type VersionState,
 } from "./secret.ts";
 import { plainKey, Upgrade } from "./upgrade.ts";
@@ -28,11 +30,6 @@ import { plainKey, Upgrade } from "./upgrade.ts";
 /** Of UTF-8: leaves room for what the vault puts before and after it in a storage key of 1,024 bytes. */
 export const maxPath = 900;
 const attempts = 8;
-
-/** The data of one version. */
-export interface Version {
-  readonly data: JsonObject;
-}
 
 /** What was found for a read; `version` is null where it is deleted or destroyed. */
 export interface Found {
@@ -111,8 +108,8 @@ export class Store {
     const state = secret.versions[wanted];
     if (state === undefined) return null;
     if (!readable(state, now)) return { secret, number: wanted, state, version: null };
-    const version = this.#context.view.peekJson<Version>(versionKey(path, state.id));
-    return version ? { secret, number: wanted, state, version: version.value } : undefined;
+    const version = secret.inline?.[wanted] ?? this.#context.view.peekJson<Version>(versionKey(path, state.id))?.value;
+    return version && { secret, number: wanted, state, version };
   }
 
   /** Version `number`, the current one where 0; null where there is none. */
@@ -125,8 +122,9 @@ export class Store {
       const state = secret.versions[wanted];
       if (state === undefined) return null;
       if (!readable(state, now)) return { secret, number: wanted, state, version: null };
-      const version = await this.#context.view.getJson<Version>(versionKey(path, state.id));
-      if (version !== null) return { secret, number: wanted, state, version: version.value };
+      const version =
+        secret.inline?.[wanted] ?? (await this.#context.view.getJson<Version>(versionKey(path, state.id)))?.value;
+      if (version !== undefined) return { secret, number: wanted, state, version };
       // Destroyed or pruned between the two reads, unless the secret is still the same.
       if (entry.version === before) break;
       before = entry.version;
@@ -140,12 +138,18 @@ export class Store {
     checkPath(path);
     return this.#exclusive(`secret/${path}`, async () => {
       const entry = await this.#entry(path);
-      const { secret, put, drop = [], result } = await decide(entry?.value ?? null);
+      const { secret: decided, put, drop = [], result } = await decide(entry?.value ?? null);
+      let secret = decided && dropEnded(decided);
       const ops: ViewOp[] = [];
-      if (put !== undefined) ops.push({ key: versionKey(path, put.id), value: put.version, expect: "absent" });
-      const changed = secret !== undefined && (secret !== null || entry !== null);
-      if (changed) ops.push({ key: secretKey(path), value: secret, expect: entry?.version ?? "absent" });
-      for (const id of drop) ops.push({ key: versionKey(path, id), value: null });
+      const whole = secret && put && keepInside(secret, put.version);
+      if (whole) secret = whole;
+      else if (put !== undefined) ops.push({ key: versionKey(path, put.id), value: put.version, expect: "absent" });
+      if (secret !== undefined && (secret !== null || entry !== null))
+        ops.push({ key: secretKey(path), value: secret, expect: entry?.version ?? "absent" });
+      const inside = new Set(
+        Object.values(entry?.value.versions ?? {}).map((state) => state.inline !== undefined && state.id),
+      );
+      for (const id of drop) if (!inside.has(id)) ops.push({ key: versionKey(path, id), value: null });
       if (ops.length > 0) await this.#context.view.write(ops);
       return result;
     });
@@ -172,8 +176,9 @@ export class Store {
         const id = `${before.current + 1}${mark}`;
         const { secret, pruned } = addVersion(before, await this.config(), id, now);
         ops.push({ key: versionKey(path, id), value: { data: plain.value } });
-        ops.push({ key: secretKey(path), value: secret, expect: entry?.version ?? "absent" });
-        for (const old of pruned) ops.push({ key: versionKey(path, old.id), value: null });
+        ops.push({ key: secretKey(path), value: dropEnded(secret), expect: entry?.version ?? "absent" });
+        for (const old of pruned)
+          if (old.inline === undefined) ops.push({ key: versionKey(path, old.id), value: null });
       }
       ops.push({ key: plainKey(path), value: null, expect: plain.version });
       await view.write(ops);
