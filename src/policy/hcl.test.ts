@@ -84,13 +84,13 @@ test("reads JSON, one object or several", () => {
 
 describe("says where and what", () => {
   test.each([
-    ['path "a" {\n  capabilities = ["raed"]\n}', '2:19: no capability is called "raed"'],
-    ['path "a" {\n  capabilites = ["read"]\n}', '2:3: "capabilites" is no field of a path'],
-    ['bad = "foo"', '1:1: "bad" is nothing a policy has'],
+    ['path "a" {\n  capabilities = ["raed"]\n}', '2:19: no capability is called "…"'],
+    ['path "a" {\n  capabilites = ["read"]\n}', '2:3: "…" is no field of a path'],
+    ['bad = "foo"', '1:1: "…" is nothing a policy has'],
     ["name{}", '1:5: "name" needs text'],
     ['path "a" { policy = "banana" }', '1:21: "policy" is one of deny, read, write, sudo'],
     ['path "a" { capabilities = "read" }', '1:27: "capabilities" needs a list'],
-    ['path "a" { capabilities = [read] }', "1:28: put read in quotation marks"],
+    ['path "a" { capabilities = [read] }', "1:28: put this word in quotation marks"],
     ['path "a" { capabilities = ["read" "list"] }', '1:35: expected "," or "]", found "\\""'],
     ['path "a" { capabilities = ["read"]', "1:35: expected a name, found the end of the text"],
     ['path "a', "1:6: this text has no closing"],
@@ -101,8 +101,8 @@ describe("says where and what", () => {
     ['path { capabilities = ["read"] }', "1:1: expected one path"],
     ['path "a" "b" {}', "1:1: expected one path"],
     ['path "a" = "b"', "1:10: expected `=` or `{`"],
-    ['path "foo/+*" { capabilities = ["read"] }', '1:1: path "foo/+*": `+*` is not a wildcard'],
-    ['path "{{a" { capabilities = ["read"] }', '1:1: path "{{a": `{{` and `}}` do not pair up'],
+    ['path "foo/+*" { capabilities = ["read"] }', '1:1: path "…": `+*` is not a wildcard'],
+    ['path "{{a" { capabilities = ["read"] }', '1:1: path "…": `{{` and `}}` do not pair up'],
     ['path "a" { capabilities = ["read"]\n mfa_methods = ["a"] }', '2:2: "mfa_methods" is not enforced by this vault'],
     ['path "a" { capabilities = ["read"] min_wrapping_ttl = "0.5s" }', '"min_wrapping_ttl" needs whole seconds'],
     ['path "a" { capabilities = ["read"] max_wrapping_ttl = "soon" }', '"max_wrapping_ttl" needs whole seconds'],
@@ -120,7 +120,7 @@ describe("says where and what", () => {
     ['{"path": {"a" {"capabilities": ["read"]}}}', '1:15: expected ":" after the name'],
     ['{"path": {a: {}}}', "1:11: expected a name"],
     ['{"path": {}} # more', '1:14: expected the end of the text, found "#"'],
-    ['{"path": {"a": {"capabilities": ["read"], "wehn": {}}}}', '1:43: "wehn" is no field of a path'],
+    ['{"path": {"a": {"capabilities": ["read"], "wehn": {}}}}', '1:43: "…" is no field of a path'],
     ['{"path": {"a": {"capabilities": ["read"], "when": {}}}}', "1:51: when: an empty map; write one operator"],
     [
       'path "a" {\n  capabilities = ["read"]\n  when = { "and" = [{ "==" = [{ "var" = "time.hour" }, "8"] }] }\n}',

@@ -6,10 +6,12 @@ import { parseDuration } from "../lib/duration.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Json } from "../sdk/view.ts";
 import { type Capability, capabilities, isCapability } from "./capability.ts";
+import { declared } from "./facts.ts";
 import { guardFaults } from "./guard.ts";
+import { operators } from "./operators.ts";
 import { patternFault } from "./pattern.ts";
 import type { RuleSpec } from "./rule.ts";
-import { type At, fail, type Item, parseSyntax, placeOf, SyntaxFault, type Tree } from "./syntax.ts";
+import { type At, fail, type Item, parseSyntax, placeOf, SyntaxFault, type Tree, withoutWords } from "./syntax.ts";
 import { templateFault } from "./template.ts";
 import { wrappingFault } from "./wrapping.ts";
 import { zoneFault } from "./zone.ts";
@@ -191,6 +193,21 @@ const readers = new Map<string, (item: Item, rule: Draft) => void>([
   ["comment", (item) => void toText(item, item.value)],
 ]);
 
+/** What an error may quote. */
+const words: ReadonlySet<string> = new Set([
+  ...readers.keys(),
+  ...unsupported,
+  ...legacy.keys(),
+  ...capabilities,
+  ...operators.keys(),
+  ...declared.map(({ name }) => name),
+  "path",
+  "name",
+  "value",
+  "time_zone",
+  "1h30m",
+]);
+
 function toRule(path: string, item: Item, body: Tree): RuleSpec {
   const fault = patternFault(path) ?? templateFault(path, false);
   if (fault !== null) fail(item.at, `path ${JSON.stringify(path)}: ${fault}`);
@@ -275,7 +292,8 @@ export function parsePolicy(text: string, name?: string): PolicyText {
   } catch (error) {
     if (!(error instanceof SyntaxFault)) throw error;
     const which = name === undefined ? "policy" : `policy "${name}"`;
-    throw new VaultError("invalid", `failed to parse ${which}: ${placeOf(clean, error.at)}: ${error.message}`, {
+    const fault = withoutWords(error.message, words);
+    throw new VaultError("invalid", `failed to parse ${which}: ${placeOf(clean, error.at)}: ${fault}`, {
       cause: error,
     });
   }

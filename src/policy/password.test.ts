@@ -56,7 +56,7 @@ describe("a password policy", () => {
     ['length = 8\nrule "charset" { min-chars = 1 }', "no charset specified"],
     ['length = 4\nrule "charset" { charset = "a" min-chars = 5 }', "require at least 5 characters but 4 is specified"],
     ['length = 8\nrule "charset" { charset = "a\\u0007" }', "non-printable character in charset"],
-    ['length = 8\nrule "charset" { charset = "a" max-chars = 1 }', '2:32: "max-chars" is nothing a rule has'],
+    ['length = 8\nrule "charset" { charset = "a" max-chars = 1 }', '2:32: "…" is nothing a rule has'],
     ['length = 8\nrule "words" { charset = "a" }', "no rule is called"],
     ['length = "8"', "needs a whole number"],
     ["length = 8\nlength", "password policy: 2:"],

@@ -6,7 +6,7 @@ import { VaultError } from "../sdk/errors.ts";
 import { field } from "../sdk/fields.ts";
 import type { Fault, Kind } from "../sdk/kind.ts";
 import { isBounded, type CharsetRule, type PasswordRules } from "./sample.ts";
-import { fail, type Item, parseSyntax, placeOf, SyntaxFault, type Tree } from "./syntax.ts";
+import { fail, type Item, parseSyntax, placeOf, SyntaxFault, type Tree, withoutWords } from "./syntax.ts";
 
 const [shortest, longest] = [4, 100];
 const mostCharacters = 256;
@@ -109,6 +109,8 @@ function read(text: string): PasswordRules {
   return { length, rules };
 }
 
+const words: ReadonlySet<string> = new Set(["length", "rule", "charset", "min-chars", "abc"]);
+
 /** Throws VaultError `invalid`. */
 export function parsePasswordPolicy(text: string): PasswordRules {
   const wrong = (message: string, cause?: unknown): VaultError =>
@@ -121,7 +123,7 @@ export function parsePasswordPolicy(text: string): PasswordRules {
     return rules;
   } catch (error) {
     if (!(error instanceof SyntaxFault)) throw error;
-    throw wrong(`${placeOf(text, error.at)}: ${error.message}`, error);
+    throw wrong(`${placeOf(text, error.at)}: ${withoutWords(error.message, words)}`, error);
   }
 }
 

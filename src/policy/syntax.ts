@@ -37,6 +37,13 @@ export const fail = (at: At, message: string): never => {
   throw new SyntaxFault(at, message);
 };
 
+/** A fault for whoever sent the text, and for the logs that his answer ends up in: words of the text that it quotes are left
+ *  out, unless they are `own`, the language's. */
+export const withoutWords = (message: string, own: ReadonlySet<string>): string =>
+  message.replaceAll(/"(?:[^"\\]|\\.)*"/g, (quoted) =>
+    /^"\\?.?"$/.test(quoted) || own.has(quoted.slice(1, -1)) ? quoted : '"…"',
+  );
+
 const deepest = 32;
 const escapes: Readonly<Record<string, string>> = {
   '"': '"',
@@ -205,7 +212,7 @@ function readValue(reader: Reader, depth: number): Tree {
   const name = reader.match(word)?.[0];
   if (name === "true" || name === "false") return { is: "scalar", at, value: name === "true" };
   if (name === "null") return { is: "scalar", at, value: null };
-  if (name !== undefined) return fail(at, `put ${name} in quotation marks`);
+  if (name !== undefined) return fail(at, "put this word in quotation marks");
   return reader.unexpected("a value");
 }
 
