@@ -104,7 +104,7 @@ test("backup and restore", async () => {
   const verify = await writ(["operator", "verify-storage"], env);
   expect([verify.code, verify.stdout]).toEqual([0, expect.stringMatching(/^ok: \d+ entries\n$/)]);
   const refused = await writ(["operator", "backup", "--recipient", "age1no", "--output", join(folder, "no.age")], env);
-  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining("recipient 1 is no age recipient")]);
+  expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("recipient 1 is no age recipient")]);
   await expect(stat(join(folder, "no.age"))).rejects.toThrow("ENOENT");
 
   for (const [at, type] of ["file", "sqlite"].entries()) {

@@ -135,8 +135,11 @@ export const defences = {
     edits: [edit("api/body.ts", "if (loose === mostLoose)", "if (loose === Infinity)")],
   },
   headerLimit: {
-    says: "headers have at most 16 KiB",
-    edits: [edit("api/limits.ts", "headerBytes: 16 * 1024,", "headerBytes: 1024 * 1024,")],
+    says: "headers have at most 16 KiB, and there are at most 200",
+    edits: [
+      edit("api/limits.ts", "headerBytes: 16 * 1024,", "headerBytes: 1024 * 1024,"),
+      edit("api/limits.ts", "headers: 200,", "headers: 200_000,"),
+    ],
   },
   patience: {
     says: "a request has to be there in time",
@@ -334,8 +337,8 @@ export const defences = {
   ownPaths: {
     says: "the vault's own paths are nobody else's",
     edits: [
-      edit("core/kinds.ts", "return reserved.has(first)", "return reserved.has(`${first}/`)"),
-      edit("core/kinds.ts", 'return path === "token" || path.startsWith("token/")', 'return path === "token/"'),
+      edit("core/kinds.ts", "reserved.has(first) ?", "reserved.has(`${first}/`) ?"),
+      edit("core/kinds.ts", 'path === "token" || path.startsWith("token/") ?', 'path === "token/" ?'),
       edit("core/mounts.ts", "if (clash !== null) {", 'if (clash !== null && clash.path === "") {'),
     ],
   },
