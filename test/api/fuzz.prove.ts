@@ -181,6 +181,13 @@ test.skipIf(python === null)(
       await run(more, (path) => others(path) && !ends.includes(path), first + round);
     }
     await run(last, (path) => !others(path), first);
+    const missed = (): string[] =>
+      operations.filter((one) => !watch.operations.has(one) && !ends.some((path) => one.endsWith(` ${path}`)));
+    // What chance or a deadline left out is asked for by itself.
+    for (let round = 1; missed().length > 0 && round <= rounds; round++) {
+      const paths = new Set(missed().map((one) => one.slice(one.indexOf(" ") + 1)));
+      await run(last, (path) => paths.has(path), first + rounds + round);
+    }
     const found = report();
     expect(found.slice(0, 20)).toEqual([]);
     expect(server.running.child.exitCode).toBeNull();
@@ -191,10 +198,7 @@ test.skipIf(python === null)(
       .filter((line) => /"level":"error"|nhandled|Warning:/.test(line) && !line.includes('"security":true'));
     expect(complaints).toEqual([]);
     expect(watch.count).toBeGreaterThanOrEqual(wanted);
-    const missed = operations.filter(
-      (one) => !watch.operations.has(one) && !ends.some((path) => one.endsWith(` ${path}`)),
-    );
-    expect(missed).toEqual([]);
+    expect(missed()).toEqual([]);
   },
   900_000,
 );
