@@ -3,24 +3,14 @@
 
 import { isLocal, type Place, parsePlace } from "./lib/address.ts";
 import { wrongCidr } from "./lib/cidr.ts";
+import type { Tls } from "./lib/tls.ts";
 import { field, type Values } from "./sdk/fields.ts";
-
-export interface ListenerTls {
-  /** Absolute paths of PEM files; the certificate's has its chain behind it. */
-  readonly certFile: string;
-  readonly keyFile: string;
-  /** Whose certificates clients show; null asks for none. */
-  readonly clientCaFile: string | null;
-  /** Who shows none is not let in. */
-  readonly requireClientCert: boolean;
-  readonly minVersion: "TLSv1.2" | "TLSv1.3";
-}
 
 export interface Listener {
   /** "127.0.0.1:8200", "[::1]:8200", or the absolute path of a unix socket. */
   readonly address: string;
   readonly serves: "api" | "webhook";
-  readonly tls: ListenerTls | null;
+  readonly tls: Tls | null;
   /** Addresses of proxies whose X-Forwarded-For names the client. */
   readonly proxies: readonly string[];
   /** sys/metrics answers without a token here. */

@@ -1,20 +1,13 @@
 // `writ token|policy|lease|secrets|auth|audit`: who may what, until when, and where things are mounted.
 // Must hold: a token is typed, piped in or the caller's own, and never an argument.
 
-import { apiPath, type Client, CommandError, remote } from "./client.ts";
-import { dataOf, mapOf, textOf } from "./input.ts";
+import { apiPath, type Client, CommandError, dataIn, remote } from "./client.ts";
+import { dataOf, hidden, hiddenWord, mapOf, textOf } from "./input.ts";
 import type { Io } from "./io.ts";
 import { contentOf, showAnswer } from "./paths.ts";
 import { isTable, json, show, showKeys, type ShowOptions, table } from "./show.ts";
 
 type Body = Readonly<Record<string, unknown>>;
-
-const data = (body: Body | null): Body => (body?.["data"] ?? {}) as Body;
-const typed = async (io: Io, what: string): Promise<string> => {
-  const text = (await io.secret(`${what} (not shown): `)).toString("latin1").trim();
-  if (text === "") throw new CommandError(`no ${what.toLowerCase()} was given: type one, or pipe it in`);
-  return text;
-};
 
 export interface CreateOptions extends ShowOptions {
   readonly policy?: readonly string[];
@@ -64,7 +57,7 @@ export interface TokenOptions extends ShowOptions {
 async function meant(io: Io, what: "lookup" | "renew" | "revoke", options: TokenOptions) {
   if (options.accessor !== undefined) return { path: `${what}-accessor`, body: { accessor: options.accessor } };
   if (options.self === true) return { path: `${what}-self`, body: {} };
-  return { path: what, body: { token: await typed(io, "Token") } };
+  return { path: what, body: { token: await hiddenWord(io, "Token") } };
 }
 
 export async function lookupToken(client: Client, io: Io, options: TokenOptions): Promise<number> {
@@ -74,8 +67,8 @@ export async function lookupToken(client: Client, io: Io, options: TokenOptions)
     `auth/token/${path}`,
     path === "lookup-self" ? undefined : body,
   );
-  const { id: _id, ...rest } = data(found);
-  show(io, found, options.field === undefined ? rest : data(found), options);
+  const { id: _id, ...rest } = dataIn(found);
+  show(io, found, options.field === undefined ? rest : dataIn(found), options);
   return 0;
 }
 
@@ -102,7 +95,7 @@ export async function capabilities(client: Client, io: Io, paths: readonly strin
   const own = options.accessor === undefined;
   const body = own ? { paths } : { paths, accessor: options.accessor };
   const { body: answer } = await client.call("POST", own ? "sys/capabilities-self" : "sys/capabilities-accessor", body);
-  const found = Object.fromEntries(paths.map((path) => [path, data(answer)[path]]));
+  const found = Object.fromEntries(paths.map((path) => [path, dataIn(answer)[path]]));
   if (!isTable(io, options)) json(io, found);
   else table(io, ["Path", "Capabilities"], Object.entries(found));
   return 0;
@@ -112,15 +105,15 @@ const policyPath = (name: string): string => `sys/policies/acl/${encodeURICompon
 
 export async function listPolicies(client: Client, io: Io, options: ShowOptions): Promise<number> {
   const { body } = await client.call("GET", "sys/policies/acl?list=true");
-  showKeys(io, data(body)["keys"] as readonly string[], options);
+  showKeys(io, dataIn(body)["keys"] as readonly string[], options);
   return 0;
 }
 
 export async function readPolicy(client: Client, io: Io, name: string, options: ShowOptions): Promise<number> {
   const { body, status } = await client.call("GET", policyPath(name), undefined, [404]);
   if (status === 404) throw new CommandError(`there is no policy ${name}`, remote);
-  if (options.field !== undefined || !isTable(io, options)) show(io, body, data(body), options);
-  else io.out(String(data(body)["policy"]).trimEnd());
+  if (options.field !== undefined || !isTable(io, options)) show(io, body, dataIn(body), options);
+  else io.out(String(dataIn(body)["policy"]).trimEnd());
   return 0;
 }
 
@@ -146,7 +139,7 @@ export interface LeaseOptions extends ShowOptions {
 export async function listLeases(client: Client, io: Io, prefix: string, options: LeaseOptions): Promise<number> {
   const { body, status } = await client.call("GET", `sys/leases/lookup/${apiPath(prefix)}?list=true`, undefined, [404]);
   if (status === 404) throw new CommandError(`there are no leases below ${prefix}`, remote);
-  const keys = data(body)["keys"] as readonly string[];
+  const keys = dataIn(body)["keys"] as readonly string[];
   if (options.full === true) for (const key of keys) io.out(`${prefix.replace(/\/+$/, "")}/${key}`);
   else showKeys(io, keys, options);
   return 0;
@@ -179,7 +172,7 @@ export type Side = "mounts" | "auth";
 
 export async function listMounts(client: Client, io: Io, side: Side, options: ShowOptions): Promise<number> {
   const { body } = await client.call("GET", `sys/${side}`);
-  const mounts = data(body) as Readonly<Record<string, Body>>;
+  const mounts = dataIn(body) as Readonly<Record<string, Body>>;
   if (!isTable(io, options)) json(io, mounts);
   else {
     const rows = Object.entries(mounts).map(([path, mount]) => [
@@ -227,7 +220,7 @@ export async function disable(client: Client, io: Io, side: Side, path: string):
 
 export async function listAudit(client: Client, io: Io, options: ShowOptions): Promise<number> {
   const { body } = await client.call("GET", "sys/audit");
-  const devices = data(body) as Readonly<Record<string, { type: string; options: Readonly<Record<string, string>> }>>;
+  const devices = dataIn(body) as Readonly<Record<string, { type: string; options: Readonly<Record<string, string>> }>>;
   if (!isTable(io, options)) json(io, devices);
   else {
     const rows = Object.entries(devices).map(([name, { type, options: facts }]) => [
@@ -243,9 +236,9 @@ export async function listAudit(client: Client, io: Io, options: ShowOptions): P
 
 /** What stands in the log in place of a value, to look for it there. */
 export async function auditHash(client: Client, io: Io, device: string, options: ShowOptions): Promise<number> {
-  const input = await typed(io, "Value");
+  const input = await hidden(io, "Value");
   const { body } = await client.call("POST", `sys/audit-hash/${apiPath(device)}`, { input });
-  if (options.field !== undefined || !isTable(io, options)) show(io, body, data(body), options);
-  else io.out(String(data(body)["hash"]));
+  if (options.field !== undefined || !isTable(io, options)) show(io, body, dataIn(body), options);
+  else io.out(String(dataIn(body)["hash"]));
   return 0;
 }

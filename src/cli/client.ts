@@ -25,6 +25,10 @@ export interface Answer {
   readonly body: Readonly<Record<string, unknown>> | null;
 }
 
+/** What an answer is about; empty where it says nothing. */
+export const dataIn = (body: Answer["body"]): Readonly<Record<string, unknown>> =>
+  (body?.["data"] ?? {}) as Readonly<Record<string, unknown>>;
+
 export interface Client {
   readonly address: string;
   /** Null where neither the environment nor the token file has one. */

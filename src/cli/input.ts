@@ -31,6 +31,16 @@ async function objectOf(source: string, io: Io): Promise<Data> {
   return value as Data;
 }
 
+/** What is typed without being shown, or piped in, exactly as it comes. Throws CommandError where that is nothing. */
+export async function hidden(io: Io, what: string): Promise<string> {
+  const text = (await io.secret(`${what} (not shown): `)).toString("utf8");
+  if (text.trim() === "") throw new CommandError(`no ${what.toLowerCase()} was given: type one, or pipe it in`);
+  return text;
+}
+
+/** The same for a word: a token, a share. */
+export const hiddenWord = async (io: Io, what: string): Promise<string> => (await hidden(io, what)).trim();
+
 /** A key that is given more than once is a list. Throws CommandError. */
 export async function dataOf(words: readonly string[], io: Io): Promise<Data> {
   const data: Data = {};

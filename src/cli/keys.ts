@@ -3,19 +3,13 @@
 // a machine can see.
 
 import { type Client, CommandError } from "./client.ts";
+import { hiddenWord } from "./input.ts";
 import type { Io } from "./io.ts";
 
 type Body = Readonly<Record<string, unknown>>;
 
 const bodyOf = async (client: Client, method: string, path: string, data?: unknown): Promise<Body> =>
   (await client.call(method, path, data)).body ?? {};
-
-/** One line that is not shown. */
-async function ask(io: Io, what: string): Promise<string> {
-  const text = (await io.secret(`${what} (not shown): `)).toString("latin1").trim();
-  if (text === "") throw new CommandError(`no ${what.toLowerCase()} was given: type one, or pipe it in`);
-  return text;
-}
 
 export async function keyStatus(client: Client, io: Io): Promise<number> {
   const { term, install_time: since, encryptions } = await bodyOf(client, "GET", "sys/key-status");
@@ -84,7 +78,7 @@ export async function rekey(client: Client, io: Io, options: RekeyOptions): Prom
   const verification = status["verification_nonce"];
   if (verification !== undefined) return verifyRekey(client, io, verification);
   const made = await bodyOf(client, "POST", "sys/rekey/update", {
-    key: await ask(io, "Present key"),
+    key: await hiddenWord(io, "Present key"),
     nonce: status["nonce"],
   });
   if (made["complete"] !== true) {
@@ -96,7 +90,7 @@ export async function rekey(client: Client, io: Io, options: RekeyOptions): Prom
 }
 
 async function verifyRekey(client: Client, io: Io, nonce: unknown): Promise<number> {
-  const given = await bodyOf(client, "POST", "sys/rekey/verify", { key: await ask(io, "New key"), nonce });
+  const given = await bodyOf(client, "POST", "sys/rekey/verify", { key: await hiddenWord(io, "New key"), nonce });
   const done = given["complete"] === true;
   io.out(
     done ? "The new shares are valid, those from before are not" : counted(given["progress"], given["t"], "new shares"),
@@ -136,7 +130,7 @@ export async function generateRoot(client: Client, io: Io, options: RootOptions)
     return 0;
   }
   if (!started) throw new CommandError("no root generation is in progress: writ operator generate-root --init");
-  const key = await ask(io, "Unseal key");
+  const key = await hiddenWord(io, "Unseal key");
   const given = await bodyOf(client, "POST", "sys/generate-root/update", { key, nonce: status["nonce"] });
   if (given["complete"] !== true) {
     io.out(counted(given["progress"], given["required"], "shares"));
@@ -150,7 +144,7 @@ export async function generateRoot(client: Client, io: Io, options: RootOptions)
 
 async function decode(io: Io, encoded: string): Promise<number> {
   const token = Buffer.from(encoded, "base64");
-  const otp = Buffer.from(await ask(io, "One-time password"), "latin1");
+  const otp = Buffer.from(await hiddenWord(io, "One-time password"), "latin1");
   if (token.length === 0 || token.length !== otp.length) {
     throw new CommandError("token and one-time password do not belong together: their lengths differ");
   }

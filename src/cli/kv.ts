@@ -1,6 +1,6 @@
 // `writ kv …`: secrets by their own paths, whichever version of the engine holds them.
 
-import { apiPath, type Client, CommandError, remote } from "./client.ts";
+import { apiPath, type Client, CommandError, dataIn, remote } from "./client.ts";
 import { dataOf, mapOf } from "./input.ts";
 import type { Io } from "./io.ts";
 import { isTable, json, show, showKeys, type ShowOptions, table } from "./show.ts";
@@ -46,7 +46,6 @@ async function versionedPlace(client: Client, text: string, options: KvOptions):
 
 const dataPath = ({ mount, path, versioned }: Place): string => inside(mount, versioned ? "data" : "", path);
 const metadataPath = ({ mount, path, versioned }: Place): string => inside(mount, versioned ? "metadata" : "", path);
-const data = (body: Body | null): Body => (body?.["data"] ?? {}) as Body;
 
 const absent = (path: string): CommandError => new CommandError(`there is nothing at ${path}`, remote);
 
@@ -70,7 +69,7 @@ export async function get(client: Client, io: Io, path: string, options: KvOptio
   const place = await placeOf(client, path, options);
   const query = options.version === undefined ? "" : `?version=${encodeURIComponent(options.version)}`;
   const { status, body } = await client.call("GET", `${dataPath(place)}${query}`, undefined, [404]);
-  const found = data(body);
+  const found = dataIn(body);
   const secret = place.versioned ? (found["data"] as Body | null | undefined) : status === 404 ? null : found;
   if (secret === null || secret === undefined) {
     const { deletion_time: deleted, destroyed, version } = (found["metadata"] ?? {}) as Partial<VersionMetadata>;
@@ -89,9 +88,9 @@ export async function get(client: Client, io: Io, path: string, options: KvOptio
 
 /** What a write answers with. */
 function written(io: Io, path: string, body: Body | null, options: ShowOptions): number {
-  if (body !== null && (options.field !== undefined || !isTable(io, options))) show(io, body, data(body), options);
+  if (body !== null && (options.field !== undefined || !isTable(io, options))) show(io, body, dataIn(body), options);
   else if (body === null) io.out(`Written to ${path}`);
-  else io.out(`Written to ${path}, version ${String(data(body)["version"])}`);
+  else io.out(`Written to ${path}, version ${String(dataIn(body)["version"])}`);
   return 0;
 }
 
@@ -122,7 +121,7 @@ export async function patch(client: Client, io: Io, path: string, words: readonl
 export async function list(client: Client, io: Io, path: string, options: KvOptions): Promise<number> {
   const place = await placeOf(client, path, options);
   const { body, status } = await client.call("GET", `${metadataPath(place)}/?list=true`, undefined, [404]);
-  const keys = data(body)["keys"] as readonly string[] | undefined;
+  const keys = dataIn(body)["keys"] as readonly string[] | undefined;
   if (status === 404 || keys === undefined) throw absent(path);
   showKeys(io, keys, options);
   return 0;
@@ -156,14 +155,14 @@ export async function destroy(client: Client, io: Io, path: string, options: KvO
 export async function rollback(client: Client, io: Io, path: string, options: KvOptions): Promise<number> {
   const place = await versionedPlace(client, path, options);
   if (options.version === undefined) throw new CommandError("name the version to go back to: --version 1");
-  const now = data((await client.call("GET", metadataPath(place))).body)["current_version"];
+  const now = dataIn((await client.call("GET", metadataPath(place))).body)["current_version"];
   const old = await client.call(
     "GET",
     `${dataPath(place)}?version=${encodeURIComponent(options.version)}`,
     undefined,
     [404],
   );
-  const secret = data(old.body)["data"];
+  const secret = dataIn(old.body)["data"];
   if (secret === null || secret === undefined)
     throw new CommandError(`version ${options.version} of ${path} is gone`, remote);
   const { body } = await client.call("POST", dataPath(place), { data: secret, options: { cas: now } });
@@ -179,7 +178,7 @@ interface Version {
 async function metadata(client: Client, place: Place, path: string) {
   const { body, status } = await client.call("GET", metadataPath(place), undefined, [404]);
   if (status === 404) throw absent(path);
-  return { body, data: data(body) };
+  return { body, data: dataIn(body) };
 }
 
 export async function history(client: Client, io: Io, path: string, options: KvOptions): Promise<number> {

@@ -3,8 +3,8 @@
 // command line.
 
 import { rm } from "node:fs/promises";
-import { apiPath, type Client, CommandError, tokenFile } from "./client.ts";
-import { dataOf } from "./input.ts";
+import { apiPath, type Client, CommandError, dataIn, tokenFile } from "./client.ts";
+import { dataOf, hidden, hiddenWord } from "./input.ts";
 import type { Io } from "./io.ts";
 import { saveAs } from "./output.ts";
 import { show, type ShowOptions } from "./show.ts";
@@ -36,19 +36,13 @@ const methods: Readonly<Record<string, Method>> = {
   approle: { secret: "secret_id", needs: ["role_id"], request: (data) => ["login", data] },
 };
 
-const secretOf = async (io: Io, what: string): Promise<string> => {
-  const text = (await io.secret(`${what} (not shown): `)).toString("utf8");
-  if (text === "") throw new CommandError(`no ${what} was given: type one, or pipe it in`);
-  return text;
-};
-
 /** What a login answers with. */
 async function authOf(client: Client, io: Io, words: readonly string[], options: LoginOptions): Promise<Body> {
   if (options.method === "token") {
     if (words.length > 0) throw new CommandError("the token is typed or piped in, and no argument: others see those");
-    const token = (await secretOf(io, "token")).trim();
+    const token = await hiddenWord(io, "Token");
     const { body } = await client.as(token).call("GET", "auth/token/lookup-self");
-    const data = (body?.["data"] ?? {}) as Body;
+    const data = dataIn(body);
     return {
       client_token: token,
       accessor: data["accessor"],
@@ -68,7 +62,7 @@ async function authOf(client: Client, io: Io, words: readonly string[], options:
   }
   const secret = method.secret;
   const [path, body] = method.request(
-    data[secret] === undefined ? { ...data, [secret]: await secretOf(io, secret) } : data,
+    data[secret] === undefined ? { ...data, [secret]: await hidden(io, secret) } : data,
   );
   const answer = await client.call("POST", `auth/${apiPath(options.path ?? options.method)}/${path}`, body);
   return (answer.body?.["auth"] ?? {}) as Body;

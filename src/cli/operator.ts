@@ -1,7 +1,8 @@
 // `writ operator init|unseal|seal`: the life of a vault, for people.
 // Must hold: a share is read from standard input only, never from an argument, which other users of a machine can see.
 
-import { type Client, CommandError } from "./client.ts";
+import type { Client } from "./client.ts";
+import { hiddenWord } from "./input.ts";
 import type { Io } from "./io.ts";
 
 export async function init(
@@ -30,8 +31,7 @@ export async function init(
 }
 
 export async function unseal(client: Client, io: Io, options: { readonly reset: boolean }): Promise<number> {
-  const share = options.reset ? null : (await io.secret("Unseal key (not shown): ")).toString("latin1").trim();
-  if (share === "") throw new CommandError("no unseal key was given: type one, or pipe it in");
+  const share = options.reset ? null : await hiddenWord(io, "Unseal key");
   const { body } = await client.call("POST", "sys/unseal", share === null ? { reset: true } : { key: share });
   const sealed = body?.["sealed"] !== false;
   io.out(sealed ? `Sealed: ${String(body?.["progress"])} of ${String(body?.["t"])} shares given` : "Unsealed");

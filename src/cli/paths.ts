@@ -1,7 +1,7 @@
 // `writ read|write|list|delete|unwrap`: any path of the API.
 
 import { apiPath, type Answer, type Client, CommandError, remote } from "./client.ts";
-import { dataOf } from "./input.ts";
+import { dataOf, hiddenWord } from "./input.ts";
 import type { Io } from "./io.ts";
 import { isTable, json, plain, show, showKeys, type ShowOptions } from "./show.ts";
 
@@ -72,8 +72,7 @@ export async function remove(client: Client, io: Io, path: string, options: Path
 
 /** The wrapping token comes from standard input; where none is piped in, the caller's own token is one. */
 export async function unwrap(client: Client, io: Io, source: string | undefined, options: PathOptions) {
-  const token =
-    source === undefined ? null : (await io.secret("Wrapping token (not shown): ")).toString("latin1").trim();
+  const token = source === undefined ? null : await hiddenWord(io, "Wrapping token");
   const answer =
     token === null
       ? await client.call("POST", "sys/wrapping/unwrap")

@@ -6,7 +6,7 @@
 
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
-import { apiPath, type Client, CommandError } from "./client.ts";
+import { apiPath, type Client, CommandError, dataIn } from "./client.ts";
 import type { Io } from "./io.ts";
 
 type Body = Readonly<Record<string, unknown>>;
@@ -37,7 +37,7 @@ const name = /^[A-Za-z_][A-Za-z0-9_]*$/;
 /** Reads a path as `writ read` does; of KV version 2, the secret itself. */
 async function readSecret(client: Client, path: string): Promise<Secret> {
   const { body } = await client.call("GET", apiPath(path));
-  const data = (body?.["data"] ?? {}) as Body;
+  const data = dataIn(body);
   const inner =
     data["metadata"] !== undefined && typeof data["data"] === "object" ? (data["data"] as Body | null) : data;
   if (inner === null) throw new CommandError(`the newest version of ${path} is deleted`);

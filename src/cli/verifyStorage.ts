@@ -1,7 +1,7 @@
 // `writ operator verify-storage`: has the server read its whole storage, and says what is wrong with it.
 
 import { setTimeout as pause } from "node:timers/promises";
-import { type Client, CommandError } from "./client.ts";
+import { type Client, CommandError, dataIn } from "./client.ts";
 import type { Io } from "./io.ts";
 
 const path = "sys/storage/integrity";
@@ -14,7 +14,7 @@ export async function verifyStorage(client: Client, io: Io, options: { readonly 
   let { body } = await client.call("POST", path, { accept: options.accept });
   let told = Date.now();
   for (;;) {
-    const data = (body?.["data"] ?? {}) as Readonly<Record<string, unknown>>;
+    const data = dataIn(body);
     if (data["running"] !== true) return report(data, io, options.accept);
     if (Date.now() - told >= tellMs) {
       io.err(`${String(data["progress"])} entries read`);

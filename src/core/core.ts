@@ -147,7 +147,6 @@ export class Core {
       batch: this.batch,
       acls: new AclCache(),
       logins: () => this.logins,
-      identityKey: () => identityKey,
     });
     this.leases = new Leases({ core: () => this, root: this.root, clock, log, deadline: options.leaseDeadline });
     this.mounts = new Mounts({

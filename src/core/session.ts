@@ -2,7 +2,6 @@
 // Must hold: a token's rights are never more than its mapping, and its parent, have in the request's generation; what
 // cannot be worked out (mapping gone, mount gone, parent gone, entity disabled) is no right at all.
 
-import type { KeyObject } from "node:crypto";
 import { commonCidrs, compileCidrs, wrongCidr } from "../lib/cidr.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { TokenSpec } from "../sdk/token.ts";
@@ -38,7 +37,6 @@ export interface SessionsOptions {
   readonly batch: BatchTokens;
   readonly acls: AclCache;
   readonly logins: () => Logins;
-  readonly identityKey: () => KeyObject;
 }
 
 const most = 20_000;
