@@ -1,7 +1,7 @@
 // A storage whose writes are timed.
 
 import { counter, type Family, Histogram } from "../lib/metrics.ts";
-import type { StorageBackend } from "../sdk/storage.ts";
+import { type StorageBackend, storageWith } from "../sdk/storage.ts";
 
 export interface Metered {
   readonly storage: StorageBackend;
@@ -11,14 +11,7 @@ export interface Metered {
 export function metered(inner: StorageBackend): Metered {
   const writes = new Histogram();
   let failures = 0;
-  const storage: StorageBackend = {
-    type: inner.type,
-    atomic: inner.atomic,
-    maxValue: inner.maxValue,
-    get: (key) => inner.get(key),
-    list: (prefix, page) => inner.list(prefix, page),
-    lead: (onLost) => inner.lead(onLost),
-    close: () => inner.close(),
+  const storage = storageWith(inner, {
     write: async (ops) => {
       const since = performance.now();
       try {
@@ -30,7 +23,7 @@ export function metered(inner: StorageBackend): Metered {
         writes.observe((performance.now() - since) / 1000);
       }
     },
-  };
+  });
   const families = (): readonly Family[] => [
     {
       name: "writ_storage_write_duration_seconds",

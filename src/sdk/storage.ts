@@ -53,6 +53,19 @@ export interface StorageBackend {
   close(): Promise<void>;
 }
 
+/** The same storage, but for what `own` does in its place. */
+export const storageWith = (inner: StorageBackend, own: Partial<StorageBackend>): StorageBackend => ({
+  type: inner.type,
+  atomic: inner.atomic,
+  maxValue: inner.maxValue,
+  get: (key) => inner.get(key),
+  list: (prefix, page) => inner.list(prefix, page),
+  lead: (onLost) => inner.lead(onLost),
+  close: () => inner.close(),
+  write: (ops) => inner.write(ops),
+  ...own,
+});
+
 /** What a storage folder's index.ts exports as `plugin`. */
 export interface StoragePlugin {
   readonly type: string;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { silent } from "../../src/lib/log.ts";
-import type { StorageBackend } from "../../src/sdk/storage.ts";
+import { type StorageBackend, storageWith } from "../../src/sdk/storage.ts";
 import { plugin as memory } from "../../src/storage/memory/index.ts";
 import { type Harness, harness } from "./harness.ts";
 
@@ -83,19 +83,12 @@ describe("re-encryption after a rotation", () => {
     expect(first.renewed).toBeLessThanOrEqual(528);
     const reads: string[] = [];
     const inner = h.storage;
-    const watched: StorageBackend = {
-      type: inner.type,
-      atomic: inner.atomic,
-      maxValue: inner.maxValue,
+    const watched: StorageBackend = storageWith(inner, {
       get: (key) => {
         reads.push(key);
         return inner.get(key);
       },
-      list: (prefix, page) => inner.list(prefix, page),
-      lead: (onLost) => inner.lead(onLost),
-      close: () => inner.close(),
-      write: (ops) => inner.write(ops),
-    };
+    });
     const next = await h.reopen(watched);
     await next.unseal();
     reads.length = 0;
@@ -112,10 +105,7 @@ describe("re-encryption after a rotation", () => {
   it("never overwrites a write that comes between", async () => {
     const inner = await memory.open({}, silent);
     let armed: (() => Promise<void>) | null = null;
-    const storage: StorageBackend = {
-      type: inner.type,
-      atomic: inner.atomic,
-      maxValue: inner.maxValue,
+    const storage: StorageBackend = storageWith(inner, {
       get: async (key) => {
         const found = await inner.get(key);
         if (armed !== null && key.startsWith("mount/") && key.endsWith("/21")) {
@@ -125,11 +115,7 @@ describe("re-encryption after a rotation", () => {
         }
         return found;
       },
-      list: (prefix, page) => inner.list(prefix, page),
-      lead: (onLost) => inner.lead(onLost),
-      close: () => inner.close(),
-      write: (ops) => inner.write(ops),
-    };
+    });
     const h = await filled(30, storage);
     // The scan that follows an unseal reads, too.
     await h.vault.tick();
@@ -178,19 +164,12 @@ describe("re-encryption after a rotation", () => {
   it("is found where a rotation was cut off before it began", async () => {
     const inner = await memory.open({}, silent);
     let cut = false;
-    const storage: StorageBackend = {
-      type: inner.type,
-      atomic: inner.atomic,
-      maxValue: inner.maxValue,
-      get: (key) => inner.get(key),
-      list: (prefix, page) => inner.list(prefix, page),
-      lead: (onLost) => inner.lead(onLost),
-      close: () => inner.close(),
+    const storage: StorageBackend = storageWith(inner, {
       write: async (ops) => {
         if (cut && ops.every(({ key }) => key !== "core/keyring")) throw new Error("the power is out");
         await inner.write(ops);
       },
-    };
+    });
     const h = await filled(10, storage);
     cut = true;
     await h.ask("update", "sys/rotate").catch(() => {});

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { silent } from "../../src/lib/log.ts";
 import type { Operation, Response } from "../../src/sdk/request.ts";
-import type { Op, StorageBackend } from "../../src/sdk/storage.ts";
+import { type Op, type StorageBackend, storageWith } from "../../src/sdk/storage.ts";
 import { plugin as memory } from "../../src/storage/memory/index.ts";
 import { type Harness, harness, type HarnessOptions, refusal } from "./harness.ts";
 
@@ -260,22 +260,17 @@ describe("a crash during a rekey", () => {
       }
       await inner.write(ops);
     };
-    const storage: StorageBackend = {
-      type: inner.type,
+    const storage: StorageBackend = storageWith(inner, {
       atomic: cut.atomic,
-      maxValue: inner.maxValue,
       get: async (key) => {
         if (armed && left < 0) throw new Error("the power is out");
         return inner.get(key);
       },
-      list: (prefix, page) => inner.list(prefix, page),
-      lead: (onLost) => inner.lead(onLost),
-      close: () => inner.close(),
       write: async (ops) => {
         if (cut.atomic) return one(ops);
         for (const op of ops) await one([op]);
       },
-    };
+    });
     return { storage, arm: () => (armed = true), over: () => left < 0 };
   }
 
@@ -339,21 +334,15 @@ describe("a crash during a rekey", () => {
 it("a rekey that was cut off between the record and the keyring never was", async () => {
   const inner = await memory.open({}, silent);
   let torn = false;
-  const storage: StorageBackend = {
-    type: inner.type,
+  const storage: StorageBackend = storageWith(inner, {
     atomic: false,
-    maxValue: inner.maxValue,
-    get: (key) => inner.get(key),
-    list: (prefix, page) => inner.list(prefix, page),
-    lead: (onLost) => inner.lead(onLost),
-    close: () => inner.close(),
     write: async (ops) => {
       const [first, ...rest] = ops;
       if (!torn || first?.key !== "core/seal" || rest.length === 0) return inner.write(ops);
       await inner.write([first]);
       throw new Error("torn");
     },
-  };
+  });
   const h = await opened({ storage });
   torn = true;
   expect(await refusal(rekey(h, h.shares.slice(0, 3)))).toMatch(/^internal/);

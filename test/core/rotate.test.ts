@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { openKeyring } from "../../src/core/barrier/keyring.ts";
 import { silent } from "../../src/lib/log.ts";
-import type { Op, StorageBackend } from "../../src/sdk/storage.ts";
+import { type StorageBackend, storageWith } from "../../src/sdk/storage.ts";
 import { plugin as memory } from "../../src/storage/memory/index.ts";
 import { type Harness, harness, refusal } from "./harness.ts";
 
@@ -14,20 +14,6 @@ async function termOf(storage: StorageBackend, key: string): Promise<string> {
 
 const status = async (h: Harness): Promise<Record<string, unknown>> =>
   (await h.ask("read", "sys/key-status")).data ?? {};
-
-/** Everything from storage but for what `write` does. */
-function wrapped(storage: StorageBackend, write: (ops: readonly Op[]) => Promise<void>): StorageBackend {
-  return {
-    type: storage.type,
-    atomic: storage.atomic,
-    maxValue: storage.maxValue,
-    get: (key) => storage.get(key),
-    list: (prefix, page) => storage.list(prefix, page),
-    lead: (onLost) => storage.lead(onLost),
-    close: () => storage.close(),
-    write,
-  };
-}
 
 describe("sys/rotate", () => {
   it("makes a term in which everything new is written, and old terms stay readable", async () => {
@@ -116,11 +102,13 @@ describe("sys/rotate", () => {
   it("is whole or not at all, and a write that fails but lands is one that landed", async () => {
     const inner = await memory.open({}, silent);
     let fault: "fails" | "lands" | null = null;
-    const storage = wrapped(inner, async (ops) => {
-      const keyring = ops.some(({ key }) => key === "core/keyring");
-      if (keyring && fault === "fails") throw new Error("no");
-      await inner.write(ops);
-      if (keyring && fault === "lands") throw new Error("landed all the same");
+    const storage = storageWith(inner, {
+      write: async (ops) => {
+        const keyring = ops.some(({ key }) => key === "core/keyring");
+        if (keyring && fault === "fails") throw new Error("no");
+        await inner.write(ops);
+        if (keyring && fault === "lands") throw new Error("landed all the same");
+      },
     });
     const h = await harness({ storage });
     fault = "fails";

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { storageFormat } from "../../src/core/barrier/versions.ts";
 import { silent } from "../../src/lib/log.ts";
-import type { Op, StorageBackend } from "../../src/sdk/storage.ts";
+import { type Op, type StorageBackend, storageWith } from "../../src/sdk/storage.ts";
 import { plugin as memory } from "../../src/storage/memory/index.ts";
 import { type Harness, harness, refusal } from "../core/harness.ts";
 
@@ -30,20 +30,13 @@ async function storageOf(fixture: Fixture): Promise<StorageBackend> {
 /** Fails the write with this number, before it lands or after. */
 function failing(storage: StorageBackend, number: number, lands: boolean): StorageBackend {
   let writes = 0;
-  return {
-    type: storage.type,
-    atomic: storage.atomic,
-    maxValue: storage.maxValue,
-    get: (key) => storage.get(key),
-    list: (prefix, page) => storage.list(prefix, page),
-    lead: (onLost) => storage.lead(onLost),
-    close: () => storage.close(),
+  return storageWith(storage, {
     write: async (ops: readonly Op[]) => {
       const fails = ++writes === number;
       if (!fails || lands) await storage.write(ops);
       if (fails) throw new Error("cut off");
     },
-  };
+  });
 }
 
 const open = (fixture: Fixture, storage: StorageBackend): Promise<Harness> =>
