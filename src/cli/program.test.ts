@@ -223,6 +223,15 @@ describe("operator", () => {
   });
 });
 
+test("audit hash asks for the value exactly as it is given", async () => {
+  replies["sys/audit-hash/file"] = { status: 200, body: { data: { hash: "hmac-sha256:1" } } };
+  expect(await command(["audit", "hash", "file"], { secret: " é " })).toMatchObject({
+    code: 0,
+    out: "hmac-sha256:1\n",
+  });
+  expect(seen.map(({ body }) => body)).toEqual([{ input: " é " }]);
+});
+
 describe("the client", () => {
   test("takes the token from VAULT_TOKEN, then from ~/.vault-token", async () => {
     replies["sys/seal"] = { status: 204 };
