@@ -25,6 +25,8 @@ import type { Tasks } from "./tasks.ts";
 export interface Edit {
   readonly put: readonly Declaration[];
   readonly remove: readonly Declaration[];
+  /** Written in the same transaction. */
+  readonly ops?: readonly ViewOp[];
   /** Only for edits from Git. */
   readonly commit?: Commit;
 }
@@ -120,7 +122,7 @@ export class Ledger {
       const live = this.#live;
       if (live === null) throw new VaultError("sealed", "Vault is sealed");
       let table = live.table;
-      let draft: Draft = { put: [], remove: [], revisions: 0 };
+      let draft: Draft = { put: [], remove: [], ops: [], revisions: 0 };
       for (const [at, waiting] of batch.entries()) {
         try {
           const work = waiting.draft(table);
@@ -177,6 +179,7 @@ export class Ledger {
       ...pageOps,
       ...stateOps,
       { key: `generation/log/${String(record.seq).padStart(12, "0")}`, value: { ...record } },
+      ...(draft.ops ?? []),
       ...after.ops,
       { key: currentKey, value: { ...record }, expect: this.#version },
     ];
@@ -217,6 +220,7 @@ type Draft = Edit & { readonly revisions: number };
 function fold(draft: Draft, edit: Edit): Draft {
   const commit = edit.commit ?? draft.commit;
   const more = {
+    ops: [...(draft.ops ?? []), ...(edit.ops ?? [])],
     revisions: draft.revisions + (edit.commit ? 0 : 1),
     ...(commit && { commit }),
   };

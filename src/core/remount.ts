@@ -78,7 +78,7 @@ export async function move(call: CoreCall, mounted: Mounted, to: string): Promis
   if (declaration === null) throw new VaultError("invalid", `cannot remount "${mounted.path}"`);
   const id = core.newId();
   const path = mounted.class === "auth" ? `auth/${to}/` : `${to}/`;
-  await core.ledger.edit((table) => {
+  await core.ledger.edit((table): Edit => {
     const current = table.get(declaration.kind, null, declaration.name);
     const spec = current?.spec as unknown as MountSpec | undefined;
     if (current === null || !spec || mountPathOf(current.name, spec) !== mounted.mount)
