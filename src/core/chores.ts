@@ -51,6 +51,7 @@ async function readSecret(core: Core, from: { readonly path: string; readonly ke
     request,
     mount: mounted.audit,
     principal: seeder,
+    fields: null,
     generation: generation.id,
     rule: null,
     facts: null,

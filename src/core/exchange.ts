@@ -1,5 +1,6 @@
 // What the door knows of one request once it is routed, authenticated and decided: the audit broker's input.
 
+import type { Fields } from "../sdk/fields.ts";
 import type { Request } from "../sdk/request.ts";
 import type { Json } from "../sdk/view.ts";
 
@@ -33,6 +34,8 @@ export interface Exchange {
     readonly clear: { readonly request: ReadonlySet<string>; readonly response: ReadonlySet<string> } | null;
   } | null;
   readonly principal: Principal | null;
+  /** Of the handler that runs, which says what of the request stands in clear; null where none does. */
+  readonly fields: Fields | null;
   /** Identifier of the generation that decides. */
   readonly generation: string;
   /** What decided: policy names and the path of the rule, such as "payments-read secret/data/payments/*"; null where

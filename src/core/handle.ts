@@ -66,16 +66,17 @@ async function serve(core: Core, sent: Request): Promise<Response> {
     resolveNow(core, generation, request, mounted, match) ?? (await resolve(core, generation, request, mounted, match));
   const { session, operation } = resolved;
   const asked = operation === request.operation ? request : { ...request, operation };
+  const handlerOf = resolved.refusal === null && match !== null ? pick(match.route, operation) : null;
   const exchange: Exchange = {
     request: asked,
     mount: mounted?.audit ?? null,
     principal: session?.principal ?? null,
+    fields: handlerOf?.fields ?? null,
     generation: generation.id,
     rule: ruleOf(resolved.decision),
     facts: resolved.facts?.seen ?? null,
     allowed: resolved.refusal === null,
   };
-  const handlerOf = resolved.refusal === null && match !== null ? pick(match.route, operation) : null;
   const always = match?.route.always === true && resolved.refusal === null;
   const kept = core.broker.request(exchange);
   // A read waits once: its response entry stands behind this one in the same order, and fails with it.

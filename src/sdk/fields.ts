@@ -13,6 +13,9 @@ export interface Options<T> {
   readonly default?: T;
   /** Never shown, logged or audited in clear. In Git only `from_secret` may stand here; the value becomes state. */
   readonly secret?: true;
+  /** What people say to whoever reads the audit: it stands there in clear, of requests that are let through. Never where
+   *  a secret may be. */
+  readonly clear?: true;
   readonly enum?: readonly string[];
   /** A regular expression (ECMAScript, `u`), anchored by the one who writes it. */
   readonly pattern?: string;
@@ -178,6 +181,18 @@ export interface Parsed<F extends Fields> {
   readonly values: Values<F>;
   /** Names in the input that the table does not have, in order. */
   readonly unknown: readonly string[];
+}
+
+const clearNames = new WeakMap<Fields, ReadonlySet<string> | null>();
+
+/** Names of fields that the audit has in clear; null where there are none. */
+export function clearOf(fields: Fields): ReadonlySet<string> | null {
+  let names = clearNames.get(fields);
+  if (names === undefined) {
+    const found = Object.keys(fields).filter((name) => fields[name]?.clear && !fields[name].secret);
+    clearNames.set(fields, (names = found.length === 0 ? null : new Set(found)));
+  }
+  return names;
 }
 
 /** Reads `input` by the table. With `partial`, required fields may be missing and defaults are not filled in.

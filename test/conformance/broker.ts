@@ -42,6 +42,7 @@ export function exchangeOf(data: Record<string, unknown> = {}): Exchange {
     },
     mount: null,
     principal: null,
+    fields: null,
     generation: "abc+1",
     rule: null,
     facts: null,

@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { rfc3339 } from "../../lib/clock.ts";
 import { VaultError } from "../../sdk/errors.ts";
+import { field } from "../../sdk/fields.ts";
 import type { AuthResult, Operation } from "../../sdk/request.ts";
 import type { Exchange, Principal } from "../exchange.ts";
 import { type Entry, Format, type Outcome } from "./entry.ts";
@@ -176,6 +177,7 @@ const exchange: fc.Arbitrary<Exchange> = fc.record({
     }),
   ),
   principal: fc.option(principal),
+  fields: fc.constant(null),
   generation: clear,
   facts: fc.option(fc.dictionary(clear, fc.oneof(clear, fc.nat(), fc.constant(null)), { noNullPrototype: true })),
   rule: fc.option(
@@ -306,6 +308,27 @@ test("what a mount is tuned to show stands in clear, by its own name alone, and 
   }
   const long = "x".repeat(5000);
   expect(hasher.json({ team: long }, names.request)).toBe(`{"team":"${hmac(long)}"}`);
+});
+
+test("what a route says is for readers of the audit stands in clear, beside what its mount is tuned to show", () => {
+  const format = new Format(hasher);
+  const [one] = fc.sample(exchange, { numRuns: 1, seed: 1 });
+  if (one === undefined) throw new Error("no sample");
+  const fields = {
+    reason: field.string("Why", { clear: true }),
+    other: field.string("What"),
+    key: field.string("A secret whatever else it says", { clear: true, secret: true }),
+  };
+  const mount = { path: "kv/", type: "kv", accessor: "kv_1", class: "secret" };
+  const tuned = { request: new Set(["team"]), response: new Set<string>() };
+  const data = { reason: "stolen laptop", other: "x", key: planted, team: "red" };
+  const dataOf = (names: Exchange["mount"]): unknown => {
+    const asked = { ...one, fields, mount: names, request: { ...one.request, data } };
+    return (JSON.parse(textOf(format.request(0, format.shared(asked)))) as { request: { data: unknown } }).request.data;
+  };
+  const hidden = { other: hmac("x"), key: hmac(planted) };
+  expect(dataOf({ ...mount, clear: null })).toEqual({ reason: "stolen laptop", team: hmac("red"), ...hidden });
+  expect(dataOf({ ...mount, clear: tuned })).toEqual({ reason: "stolen laptop", team: "red", ...hidden });
 });
 
 test("numbers, raw JSON and bigints are hashed by their JSON text; what JSON has no word for is null or left out", () => {

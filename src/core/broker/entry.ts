@@ -1,10 +1,12 @@
 // Audit entries in Vault's format, put together from pieces that are serialised once: objects are built for nobody.
 // Must hold: tokens, accessors and every string and number of request and response data are hashed; what is in clear is
 // what Vault has in clear (paths, names of fields and policies, addresses, error texts, which hold no secrets), the facts
-// that conditions read, none of which is secret, and the fields that a mount is tuned to show.
+// that conditions read, none of which is secret, and the fields that a route says are for readers of the audit or that a
+// mount is tuned to show.
 
 import { rfc3339 } from "../../lib/clock.ts";
 import type { VaultError } from "../../sdk/errors.ts";
+import { clearOf } from "../../sdk/fields.ts";
 import type { AuthResult, Connection, Request, Response, WrapInfo } from "../../sdk/request.ts";
 import type { Exchange, Principal } from "../exchange.ts";
 import type { AuditedHeaders } from "../settings.ts";
@@ -43,6 +45,9 @@ const number = (value: number): string => (Number.isFinite(value) ? String(value
 const rulesKept = 4096;
 const piecesKept = 256;
 const closing: readonly Piece[] = ["}"];
+
+const either = (one: ReadonlySet<string> | null, other: ReadonlySet<string> | null): ReadonlySet<string> | null =>
+  one === null ? other : other === null ? one : new Set([...one, ...other]);
 
 const textOf = (piece: Piece): string => (typeof piece === "string" ? piece : Buffer.from(piece).toString());
 
@@ -187,8 +192,11 @@ export class Format {
     return piece;
   }
 
-  #data({ request, mount }: Exchange): string {
-    for (const _name in request.data) return `,"data":${this.#hasher.json(request.data, mount?.clear?.request)}`;
+  #data({ request, mount, fields }: Exchange): string {
+    for (const _name in request.data) {
+      const clear = either(mount?.clear?.request ?? null, fields === null ? null : clearOf(fields));
+      return `,"data":${this.#hasher.json(request.data, clear)}`;
+    }
     return "";
   }
 

@@ -32,7 +32,7 @@ async function take(core: Core, rates: LiveRates, request: Request): Promise<Tak
 async function audit(core: Core, request: Request, error: VaultError): Promise<void> {
   const { generation, broker } = core;
   const mount = generation.mounts.route(request.path)?.audit ?? null;
-  const nobody = { principal: null, rule: null, facts: null, allowed: false };
+  const nobody = { principal: null, fields: null, rule: null, facts: null, allowed: false };
   const exchange = { request, mount, generation: generation.id, ...nobody };
   void broker.request(exchange);
   await broker.response(exchange, { error });
