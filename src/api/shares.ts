@@ -7,7 +7,6 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { decodeBase64, decodeHex, encodeBase64, encodeHex, type Member, scanObject } from "../lib/bytejson.ts";
 import { copyKey, keyBytes, zero } from "../lib/bytes.ts";
 import { VaultError } from "../sdk/errors.ts";
-import type { Handout } from "../sdk/request.ts";
 import { readBody } from "./body.ts";
 import { keyBodyBytes } from "./limits.ts";
 import { scrub } from "./scrub.ts";
@@ -114,18 +113,14 @@ export function shareMembers(prefix: string, shares: readonly Uint8Array[]): Uin
   }
 }
 
-/** Sends texts and bytes as one body, overwrites all bytes, and calls `done` once they have left. */
-export function sendBytes(
-  outgoing: ServerResponse,
-  parts: readonly (string | Uint8Array)[],
-  done: () => void = () => {},
-): void {
+/** Sends texts and bytes as one body, and overwrites all bytes. */
+export function sendBytes(outgoing: ServerResponse, parts: readonly (string | Uint8Array)[]): void {
   const body = join(parts.map((part) => (typeof part === "string" ? encoder.encode(part) : part)));
   for (const part of parts) if (typeof part !== "string") zero(part);
   const wipe = (): void => zero(body);
   if (outgoing.destroyed) wipe();
   // `finish` comes once the bytes are the kernel's, `close` in any case.
-  outgoing.once("finish", wipe).once("finish", done).once("close", wipe);
+  outgoing.once("finish", wipe).once("close", wipe);
   outgoing.writeHead(200, [
     "Cache-Control",
     "no-store",
@@ -138,10 +133,13 @@ export function sendBytes(
 }
 
 /** The answer of a rekey: bare as Vault has it, and below `data` as OpenBao has it. Overwrites the shares. */
-export function sendHandout(outgoing: ServerResponse, data: Readonly<Record<string, unknown>>, handout: Handout): void {
-  const { shares } = handout;
+export function sendHandout(
+  outgoing: ServerResponse,
+  data: Readonly<Record<string, unknown>>,
+  shares: readonly Uint8Array[],
+): void {
   const rest = JSON.stringify(data).slice(1, -1);
   const keys = shareMembers("", shares);
   zero(...shares);
-  sendBytes(outgoing, ["{", keys, `,${rest},"data":{`, copyKey(keys), `,${rest}}}\n`], () => handout.done());
+  sendBytes(outgoing, ["{", keys, `,${rest},"data":{`, copyKey(keys), `,${rest}}}\n`]);
 }

@@ -49,7 +49,8 @@ function showShares(io: Io, made: Body): void {
     made["verification_required"] === true
       ? "These are shown once, and count once enough of them were given back: writ operator rekey, for each. " +
           "Until then the present shares stay valid."
-      : "These are shown once. Give each to another person; the shares from before are worth nothing now.",
+      : "These are shown once. Give each to another person. The shares from before are valid too, until enough of these " +
+          "were used: to unseal, or for writ operator generate-root.",
   );
 }
 

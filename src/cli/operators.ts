@@ -167,7 +167,10 @@ function keepers(operator: Command, shell: Shell): void {
     .option("--cancel", "gives it up; the present shares stay", false)
     .option("--key-shares <number>", "how many new shares", count, 5)
     .option("--key-threshold <number>", "how many of them are needed", count, 3)
-    .option("--no-verify", "the new shares count at once, without being given back first")
+    .option(
+      "--no-verify",
+      "the new shares count without being given back; the present ones too, until new ones are used",
+    )
     .action((options: RekeyOptions) => online(shell, load, (module, client) => module.rekey(client, io, options)));
   example(
     rekey,

@@ -96,12 +96,12 @@ async function serve(core: Core, sent: Request): Promise<Response> {
   } catch (error) {
     if (!always) {
       for (const response of new Set([outcome.response, inner])) if (response) await withdraw(core, response);
-      zero(...(outcome.response?.handout?.shares ?? []));
+      zero(...(outcome.response?.handout ?? []));
       throw error;
     }
   }
   if (core.closed && !always) {
-    zero(...(outcome.response?.handout?.shares ?? []));
+    zero(...(outcome.response?.handout ?? []));
     throw sealedError();
   }
   if (outcome.error !== undefined) throw outcome.error;

@@ -2,15 +2,15 @@
 // new ones count only once enough of them were given back.
 // A new root key, not the old one wrapped anew: whoever kept an old copy of storage and enough old shares would otherwise
 // read every later copy of the keyring.
-// Must hold: what is stored changes in one write, and until the new shares are known to have been handed out the old
-// ones open the vault too; so a crash at any moment leaves old or new shares that do. New shares are never stored.
+// Must hold: what is stored changes in one write, and until enough of the new shares were used, by giving them back or for
+// anything else, the old ones open the vault too: whatever is cut off, the server, the network or whoever asked, old or new
+// shares do. That an answer left the server says nothing. New shares are never stored.
 
 import { randomUUID } from "node:crypto";
 import { randomKey, zero } from "../lib/bytes.ts";
 import type { Logger } from "../lib/log.ts";
 import { Mutex } from "../lib/mutex.ts";
 import { VaultError } from "../sdk/errors.ts";
-import type { Handout } from "../sdk/request.ts";
 import type { Seal } from "../sdk/seal.ts";
 import { checkCounts } from "../sdk/shares.ts";
 import type { Barrier } from "./barrier/barrier.ts";
@@ -48,6 +48,12 @@ export interface RekeyDone {
   readonly backup: false;
   readonly verification_required: boolean;
   readonly verification_nonce?: string;
+}
+
+/** Whoever gets the shares overwrites them. */
+interface Handed {
+  readonly done: RekeyDone;
+  readonly shares: readonly Uint8Array[];
 }
 
 /** What waits for its verification. The new root key itself is not kept: its shares bring it. */
@@ -135,7 +141,7 @@ export class Rekey {
   }
 
   /** Takes over one present share. The new shares once enough were given; null before. */
-  update(nonce: string | undefined, share: Uint8Array): Promise<{ done: RekeyDone; shares: Handout } | null> {
+  update(nonce: string | undefined, share: Uint8Array): Promise<Handed | null> {
     return this.#lock.run("rekey", async () => {
       const attempt = this.#running(share);
       checkNonceOf(share, nonce, attempt.nonce);
@@ -153,7 +159,7 @@ export class Rekey {
     });
   }
 
-  async #make(attempt: Attempt, opened: Opened): Promise<{ done: RekeyDone; shares: Handout }> {
+  async #make(attempt: Attempt, opened: Opened): Promise<Handed> {
     const { seal, barrier, log } = this.#options;
     if (!opened.roots.some((root) => barrier.holds(root))) throw invalid("the shares are not those of this vault");
     const rootKey = randomKey(rootKeyBytes);
@@ -169,15 +175,13 @@ export class Rekey {
         unused = [];
         log.info("a rekey waits for the verification of its shares");
         const verification = { verification_required: true, verification_nonce: made.nonce };
-        return { done: { ...done, ...verification }, shares: { shares, done: () => {} } };
+        return { done: { ...done, ...verification }, shares };
       }
-      const record = await this.#commit(rootKey, made);
+      await this.#commit(rootKey, made);
       this.#attempt = null;
       unused = [];
-      return {
-        done: { ...done, verification_required: false },
-        shares: { shares, done: () => this.#drop(record) },
-      };
+      log.warn("the shares from before the rekey open the vault too, until enough of the new ones were used");
+      return { done: { ...done, verification_required: false }, shares };
     } finally {
       zero(rootKey, ...unused);
     }
@@ -208,9 +212,9 @@ export class Rekey {
       const rootKey = await made.check.unwrap(made.stored, share);
       if (rootKey === null) return null;
       try {
-        const record = await this.#commit(rootKey, made);
+        await this.#commit(rootKey, made);
         this.#attempt = null;
-        this.#drop(record);
+        await this.#options.records.confirm();
         return { nonce: made.nonce, complete: true };
       } finally {
         zero(rootKey);
@@ -228,21 +232,11 @@ export class Rekey {
     });
   }
 
-  async #commit(rootKey: Uint8Array, { stored, former }: Made): Promise<SealRecord> {
+  async #commit(rootKey: Uint8Array, { stored, former }: Made): Promise<void> {
     const { barrier, records, log } = this.#options;
     const next: SealRecord = { ...this.#record(), seal: stored, former };
     await records.replace(next, (op) => barrier.changeRoot(rootKey, [op]));
     log.info("the vault has new shares and a new root key");
-    return next;
-  }
-
-  /** The new shares are with their holders: the old ones are worth nothing from now on. */
-  #drop(record: SealRecord): void {
-    const { records, log } = this.#options;
-    if (records.current !== record) return;
-    records.dropFormer().catch((error: unknown) => {
-      log.warn("the shares from before the rekey still open the vault, until it is unsealed with new ones", { error });
-    });
   }
 
   #record(): SealRecord {

@@ -111,11 +111,14 @@ export class RootGeneration {
         zero(share);
         throw error;
       }
-      const opened = await attempt.opening.give(this.#record(), share);
+      const { barrier, records } = this.#options;
+      const record = this.#record();
+      const opened = await attempt.opening.give(record, share);
       if (opened === null) return this.status();
-      const holds = opened.roots.some((root) => this.#options.barrier.holds(root));
+      const holds = opened.roots.some((root) => barrier.holds(root));
       wipe(opened);
       if (!holds) throw invalid("the shares are not those of this vault");
+      if (opened.stored === record.seal) await records.confirm();
       const token = encode(await create(), attempt.otp);
       this.#attempt = null;
       this.#options.log.security("a root token was generated with the shares of the vault");

@@ -15,7 +15,7 @@ export interface SealRecord {
   readonly pending: boolean;
   readonly cluster_id: string;
   readonly seal: Readonly<Record<string, unknown>>;
-  /** From a rekey until its shares are known to be with their holders. */
+  /** From a rekey until its shares were used: then they are with their holders. */
   readonly former?: FormerSeal;
 }
 
@@ -74,11 +74,14 @@ export class SealRecords {
     this.#version = version;
   }
 
-  /** Shares from before a rekey open nothing any more. */
-  async dropFormer(): Promise<void> {
+  /** The present shares were used, so they are with their holders: those from before them open nothing any more. Whoever used
+   *  them goes on whatever comes of it. */
+  async confirm(): Promise<void> {
     if (this.current?.former === undefined) return;
     const { former: _former, ...rest } = this.current;
-    await this.save(rest);
+    await this.save(rest).catch((error: unknown) => {
+      this.#log.warn("the shares from before the rekey still open the vault, until new ones are used again", { error });
+    });
   }
 
   /** A rekey that was cut off before the keyring never was: the shares from before it are the only ones. */

@@ -74,8 +74,8 @@ export class Unsealing {
     // Shares from before a rekey that was cut off: the keyring is under the one root key or under the other.
     const whole = roots.length === 1 || (await barrier.isUnder(root));
     await barrier.unseal(whole ? root : own);
-    if (stored === record.seal) await this.#settle(() => records.dropFormer());
-    else if (!whole) await this.#settle(() => records.restoreFormer());
+    if (stored === record.seal) await records.confirm();
+    else if (!whole) await this.#restoreFormer();
     else this.#warn();
   }
 
@@ -98,14 +98,13 @@ export class Unsealing {
   }
 
   async #openAlone({ seal, former }: SealRecord): Promise<void> {
-    const { records } = this.#options;
     if (await this.#openStored(seal, former === undefined)) {
       // Whether anybody has the recovery shares that belong to it, it does not tell.
       if (former !== undefined) this.#warn();
       return;
     }
     if (former !== undefined && (await this.#openStored(former.seal, true))) {
-      await this.#settle(() => records.restoreFormer());
+      await this.#restoreFormer();
     }
   }
 
@@ -129,8 +128,8 @@ export class Unsealing {
   }
 
   /** The vault is open whatever comes of it. */
-  async #settle(write: () => Promise<void>): Promise<void> {
-    await write().catch((error: unknown) => {
+  async #restoreFormer(): Promise<void> {
+    await this.#options.records.restoreFormer().catch((error: unknown) => {
       this.#options.log.warn("the record of the last rekey could not be settled", { error });
     });
   }

@@ -30,14 +30,6 @@ export interface Request {
   readonly share?: Uint8Array;
 }
 
-/** Shares of a key that an answer hands out, beside `data` for the same reasons. */
-export interface Handout {
-  /** Whoever gets the answer overwrites them. */
-  readonly shares: readonly Uint8Array[];
-  /** Called once they have left the process. */
-  done(): void;
-}
-
 /** Which body the answer has: Vault's envelope, the data alone (sys/health), or the data in both places (sys/mounts). */
 export type Shape = "envelope" | "bare" | "both";
 
@@ -105,7 +97,8 @@ export interface Response {
   readonly warnings?: readonly string[];
   readonly shape?: Shape;
   readonly outcome?: Outcome;
-  readonly handout?: Handout;
+  /** Shares of a key that the answer hands out, beside `data` as `share` is. Whoever gets the answer overwrites them. */
+  readonly handout?: readonly Uint8Array[];
   /** A text in place of everything else, for those who read no envelope. No audit entry holds it: no secret is in it. */
   readonly text?: { readonly type: string; readonly body: string };
   /** Stands for everything else, which is kept where the token in it leads to. */

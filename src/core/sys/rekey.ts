@@ -12,7 +12,11 @@ import type { Rekey } from "../rekey.ts";
 const startFields = {
   secret_shares: field.int("How many new shares"),
   secret_threshold: field.int("How many of them are needed"),
-  require_verification: field.bool("The new shares count once enough of them were given back", { default: false }),
+  require_verification: field.bool(
+    "The new shares count once enough of them were given back, and the present ones until then. Without it both count " +
+      "until enough of the new ones were used, to unseal for example",
+    { default: false },
+  ),
   pgp_keys: field.strings("Not available", { default: [] }),
   backup: field.bool("Not available", { default: false }),
   stored_shares: field.int("Taken for older clients; means nothing", { default: 0 }),
