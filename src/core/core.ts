@@ -14,6 +14,7 @@ import type { Barrier } from "./barrier/barrier.ts";
 import type { Broker } from "./broker.ts";
 import { Census } from "./census.ts";
 import { chores } from "./chores.ts";
+import { Failures } from "./failures.ts";
 import type { Generation } from "./generation.ts";
 import { History } from "./history.ts";
 import { Logins } from "./identity/logins.ts";
@@ -79,6 +80,7 @@ export class Core {
   readonly mounts: Mounts;
   readonly tasks: Tasks;
   readonly #time: Time;
+  readonly #failures: Failures;
   readonly keys: Keys;
   readonly ledger: Ledger;
   readonly history: History;
@@ -142,6 +144,7 @@ export class Core {
     });
     this.logins = new Logins(this.root.sub("identity/"), identityKey, () => this.sessions.clear());
     this.lockouts = new Lockouts(clock, log);
+    this.#failures = new Failures(this.root.sub("lockout/"), this.lockouts, clock, log);
     this.sessions = new Sessions({
       tokens: this.tokens,
       batch: this.batch,
@@ -179,6 +182,7 @@ export class Core {
 
   async open(): Promise<void> {
     await this.#time.open();
+    await this.#failures.open();
     await this.settings.open();
     await this.mounts.open(this.#system);
     await this.ledger.open();
@@ -195,6 +199,7 @@ export class Core {
     await this.leases.tick();
     await this.keys.tick();
     await this.#time.tick();
+    await this.#failures.tick();
     if (this.tasks.failing) await this.tasks.run();
   }
 
@@ -233,6 +238,7 @@ export class Core {
     await Promise.all([this.tasks.close(), this.leases.close(), this.tidy.close()]);
     await this.keys.close();
     await this.#time.close();
+    await this.#failures.close();
     this.sessions.clear();
     this.#generation = null;
   }

@@ -2,8 +2,8 @@
 // hour, and no answer tells who exists.
 // Must hold: of a name's checks, never more run or have failed than its threshold; the count belongs to the mount's
 // accessor, so that neither a move nor a change of the mount begins it anew.
-// Known gap: kept in memory. A restart forgets; so do more other names at once than are kept, each of which costs whoever
-// tries that a check of a password, and a locked name more of them than one that is not.
+// Known gap: what failures.ts has not saved is forgotten by a crash; and any, by more other names at once than are kept, each of
+// which costs whoever tries that a check of a password, and a locked name more of them than one that is not.
 
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
@@ -25,7 +25,16 @@ interface Subject {
   readonly name: string;
 }
 
-interface Tries {
+/** What stands against one name, to be kept over a restart. */
+export interface Failure extends Subject {
+  /** Milliseconds since 1970, where it is locked. */
+  readonly until?: number;
+  /** Where it is not: how many times in a row, and when the last was. */
+  readonly failures?: number;
+  readonly last?: number;
+}
+
+interface Tries extends Subject {
   failures: number;
   /** Milliseconds since 1970, of the last failure. */
   last: number;
@@ -64,6 +73,8 @@ export class Lockouts {
   readonly #tries = new Map<string, Tries>();
   /** By when they were locked, oldest first. */
   readonly #locked = new Map<string, Subject & { readonly until: number }>();
+  /** Counts up with each change of what `failures` says. */
+  changes = 0;
 
   constructor(clock: Clock, log: Logger, most = kept) {
     this.#clock = clock;
@@ -78,7 +89,7 @@ export class Lockouts {
   ): Promise<T | null> {
     if (rules.threshold === 0) return check();
     const key = `${accessor}\n${name}`;
-    const tries = await this.#turn(key, rules);
+    const tries = await this.#turn(key, { accessor, name }, rules);
     let right: boolean | null = null;
     try {
       const found = await check();
@@ -86,20 +97,20 @@ export class Lockouts {
       return found;
     } finally {
       tries.running -= 1;
-      if (right === false) this.#fail(key, { accessor, name }, tries, rules);
-      else if (right === true) tries.failures = 0;
+      if (right === false) this.#fail(key, tries, rules);
+      else if (right === true) this.#forgive(tries);
       if (tries.failures === 0 && tries.running === 0) this.#tries.delete(key);
       for (const wake of tries.waiting.splice(0)) wake();
     }
   }
 
   /** Waits where so many run already that the threshold is met if all of them fail. */
-  async #turn(key: string, { threshold, reset }: LockoutRules): Promise<Tries> {
+  async #turn(key: string, subject: Subject, { threshold, reset }: LockoutRules): Promise<Tries> {
     for (;;) {
       if (this.#isLocked(key)) throw lockedError();
       let tries = this.#tries.get(key);
       if (tries === undefined) {
-        tries = { failures: 0, last: 0, running: 0, waiting: [] };
+        tries = { ...subject, failures: 0, last: 0, running: 0, waiting: [] };
         this.#tries.set(key, tries);
         this.#trim();
       }
@@ -118,8 +129,15 @@ export class Lockouts {
     }
   }
 
-  #fail(key: string, subject: Subject, tries: Tries, { threshold, duration }: LockoutRules): void {
+  #forgive(tries: Tries): void {
+    if (tries.failures > 0) this.changes += 1;
+    tries.failures = 0;
+  }
+
+  #fail(key: string, tries: Tries, { threshold, duration }: LockoutRules): void {
+    const { accessor, name } = tries;
     const now = this.#clock.now();
+    this.changes += 1;
     tries.failures += 1;
     tries.last = now;
     this.#tries.delete(key);
@@ -128,8 +146,8 @@ export class Lockouts {
       return;
     }
     tries.failures = 0;
-    this.#locked.set(key, { ...subject, until: now + duration });
-    this.#log.security("a name is locked after failed logins", { accessor: subject.accessor, name: subject.name });
+    this.#locked.set(key, { accessor, name, until: now + duration });
+    this.#log.security("a name is locked after failed logins", { accessor, name });
     if (this.#locked.size > this.#kept) this.#sweep();
     const [oldest] = this.#locked.keys();
     if (this.#locked.size > this.#kept && oldest !== undefined) this.#locked.delete(oldest);
@@ -172,8 +190,26 @@ export class Lockouts {
   /** Forgets failures too. Nothing where there are none. */
   unlock({ accessor, name }: Subject): void {
     const key = `${accessor}\n${name}`;
-    this.#locked.delete(key);
+    if (this.#locked.delete(key)) this.changes += 1;
     const tries = this.#tries.get(key);
-    if (tries !== undefined) tries.failures = 0;
+    if (tries !== undefined) this.#forgive(tries);
+  }
+
+  /** What stands against names now, the locked ones first, the newest of each before the others. */
+  *failures(): Generator<Failure> {
+    this.#sweep();
+    yield* [...this.#locked.values()].reverse();
+    for (const { accessor, name, failures, last } of [...this.#tries.values()].reverse()) {
+      if (failures > 0) yield { accessor, name, failures, last };
+    }
+  }
+
+  /** Before anybody tries: what `failures` said. */
+  restore(failures: readonly Failure[]): void {
+    for (const { accessor, name, until, failures: times = 0, last = 0 } of failures.toReversed()) {
+      const key = `${accessor}\n${name}`;
+      if (until !== undefined) this.#locked.set(key, { accessor, name, until });
+      else this.#tries.set(key, { accessor, name, failures: times, last, running: 0, waiting: [] });
+    }
   }
 }

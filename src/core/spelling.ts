@@ -4,6 +4,7 @@
 // never makes a path of another shape.
 
 import type { Resource, Route } from "../sdk/mount.ts";
+import type { MountTable } from "./mounts.ts";
 import type { RouteMatch } from "./routes.ts";
 
 /** Routes at and below an object know how its name is spelled. */
@@ -37,4 +38,12 @@ export function respell({ route, params }: RouteMatch, path: string): string | n
     return segment.startsWith(":") ? (names[segment.slice(1).replace(/\*+$/, "")] ?? "") : segment;
   });
   return segments.join("/") + (path.endsWith("/") ? "/" : "");
+}
+
+/** A whole path in its one spelling. */
+export function spelledPath(mounts: Pick<MountTable, "route">, path: string): string {
+  const mounted = mounts.route(path);
+  const below = path.slice(mounted?.path.length);
+  const match = mounted?.match(below);
+  return mounted && match ? `${mounted.path}${respell(match, below) ?? below}` : path;
 }

@@ -199,6 +199,15 @@ test.each<[string, unknown]>([
   expect(await shown()).toEqual(before);
 });
 
+test("what a token is told it may is what it may, however the path is spelled", async () => {
+  const paths = ["mallory", "MALLORY", " mallory\u200b", "\uff2dallory"].map((name) => `auth/userpass/users/${name}`);
+  const more = ["sys/policies/acl/Ceiling", "/auth/approle/role/ROBOT/role-id"];
+  const { data } = await h.ask("update", "sys/capabilities-self", { paths: [...paths, ...more] }, token);
+  for (const path of [...paths, ...more]) expect(data?.[path], path).toEqual(["deny"]);
+  const open = await h.ask("update", "sys/capabilities-self", { path: "secret/data/Closed/b" }, token);
+  expect(open.data?.["capabilities"]).toContain("read");
+});
+
 test("the audit has the path that was asked about", async () => {
   await serve();
   const from = h.tape.lines.length;

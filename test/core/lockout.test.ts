@@ -3,13 +3,16 @@ import { plugin as approle } from "../../src/auth/approle/index.ts";
 import { createUserpass } from "../../src/auth/userpass/index.ts";
 import { coreKinds } from "../../src/core/kinds.ts";
 import { Passwords } from "../../src/lib/password.ts";
+import { silent } from "../../src/lib/log.ts";
 import type { Response } from "../../src/sdk/request.ts";
-import { type Harness, harness, mountOf, refusal, setOf, userOf } from "./harness.ts";
+import { storageWith } from "../../src/sdk/storage.ts";
+import { plugin as memory } from "../../src/storage/memory/index.ts";
+import { type Harness, harness, type HarnessOptions, mountOf, refusal, setOf, userOf } from "./harness.ts";
 
 const untuned = mountOf("AuthMethod", "x", "userpass").spec["config"] as object;
 
-async function vault(): Promise<Harness> {
-  const h = await harness();
+async function vault(options: HarnessOptions = {}): Promise<Harness> {
+  const h = await harness(options);
   for (const path of ["userpass", "staff"]) {
     await h.ask("update", `sys/auth/${path}`, { type: "userpass" });
     await h.ask("update", `auth/${path}/users/alice`, { password: "s3cret" });
@@ -127,6 +130,48 @@ describe("a locked name", () => {
     const median = (name: string): number => times[name]?.sort((one, other) => one - other)[150] ?? 0;
     expect(median("alice")).toBeLessThan(median("nobody") * 3);
     expect(median("nobody")).toBeLessThan(median("alice") * 3);
+  });
+
+  test("stays locked over a seal and a restart, and who has failed has only what is left of his tries", async () => {
+    const h = await vault();
+    await lock(h, "alice");
+    for (let time = 0; time < 4; time++) expect(await refusal(login(h, "bob", "guess"))).toBe(wrong);
+    await h.vault.seal();
+    await h.unseal();
+    expect(await refusal(login(h, "alice", "s3cret"))).toBe(locked);
+    await h.vault.seal();
+    const after = await h.reopen();
+    expect(await refusal(login(after, "bob", "guess"))).toBe(wrong);
+    for (const name of ["alice", "bob"]) expect(await refusal(login(after, name, "s3cret"))).toBe(locked);
+    await after.ask("update", `sys/locked-users/${accessorOf(after, "userpass")}/unlock/alice`);
+    await after.vault.seal();
+    const last = await h.reopen();
+    expect((await login(last, "alice", "s3cret")).auth).toBeDefined();
+    expect(await refusal(login(last, "bob", "guess"))).toBe(locked);
+    last.clock.advance(15 * 60_000);
+    expect(await refusal(login(last, "bob", "guess"))).toBe(wrong);
+  });
+
+  test("stays locked over a crash too, once ten seconds have gone by, at one write for all", async () => {
+    const inner = await memory.open({}, silent);
+    let writes = 0;
+    const storage = storageWith(inner, {
+      write: (ops) => {
+        writes += ops.filter(({ key }) => key.includes("lockout/")).length;
+        return inner.write(ops);
+      },
+    });
+    const h = await vault({ storage });
+    await h.vault.tick();
+    await lock(h, "alice");
+    h.clock.advance(10_000);
+    for (let turn = 0; turn < 5; turn++) await h.vault.tick();
+    await lock(h, "bob");
+    await h.vault.tick();
+    expect(writes).toBe(1);
+    const after = await h.reopen();
+    expect(await refusal(login(after, "alice", "s3cret"))).toBe(locked);
+    expect(await refusal(login(after, "bob", "guess"))).toBe(wrong);
   });
 
   test("says so in the security log, once", async () => {

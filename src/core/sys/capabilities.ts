@@ -1,4 +1,5 @@
-// sys/capabilities: what a token may at given paths, by the same policies that decide requests.
+// sys/capabilities: what a token may at given paths, by the same policies that decide requests, in the spelling of the path
+// that these are asked about.
 // Where conditions are met, the answer is what holds now: for the caller's own token, from where he asks; for another's,
 // with what is known of that token, and from an address that is not known, so that what depends on it is left out.
 
@@ -9,6 +10,7 @@ import type { Response } from "../../sdk/request.ts";
 import { factsOf } from "../asking.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { Session } from "../session.ts";
+import { spelledPath } from "../spelling.ts";
 
 const pathFields = {
   path: field.strings("The paths"),
@@ -39,7 +41,7 @@ function answer(
   const situation = { time, remoteAddress: own ? connection.remoteAddress : "" };
   const each = Object.fromEntries(
     paths.map((given) => {
-      const path = given.replace(/^\/+/, "");
+      const path = spelledPath(call.generation.mounts, given.replace(/^\/+/, ""));
       return [given, session.acl.capabilities(path, (operation) => factsOf(session, path, operation, situation))];
     }),
   );
