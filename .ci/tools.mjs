@@ -14,6 +14,7 @@ const lists = resolve(import.meta.dirname, "python");
 /** Packages by command: its own, and libraries that a plain Debian lacks. Others come from the system. */
 const packages = {
   age: ["age"],
+  jq: ["jq", "libjq1", "libonig5"],
   strace: ["strace", "libunwind8"],
   wrk: ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"],
 };

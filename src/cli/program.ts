@@ -2,13 +2,15 @@
 // starts fast.
 
 import { Command, CommanderError } from "commander";
-import { version } from "../version.ts";
 import { CommandError } from "./client.ts";
 import { example, type Shell } from "./command.ts";
 import { daily } from "./daily.ts";
 import { type Io, processIo } from "./io.ts";
 import { audits, offline } from "./offline.ts";
 import { operators, repository, servers } from "./operators.ts";
+
+/** In front only: behind a command `--version` is an option of that command. */
+const versionFlags = new Set(["-v", "-V", "-version", "--version"]);
 
 /** Vault's commands take their options with one dash, too. */
 function doubleDashed(args: readonly string[]): string[] {
@@ -21,7 +23,6 @@ export async function createProgram(shell: Shell, args: readonly string[] = []):
   const { io } = shell;
   const program = new Command("writ")
     .description("Authorization as code: a vault whose policies are commits")
-    .version(version, "-V, --version")
     .exitOverride()
     .configureOutput({ writeOut: (text) => io.out(text.trimEnd()), writeErr: (text) => io.err(text.trimEnd()) });
   servers(program, shell);
@@ -54,7 +55,8 @@ export async function run(args: readonly string[], io: Io = processIo): Promise<
   };
   const program = await createProgram(shell, args);
   try {
-    await program.parseAsync(doubleDashed(args), { from: "user" });
+    const words = versionFlags.has(args[0] ?? "") ? ["version"] : doubleDashed(args);
+    await program.parseAsync(words, { from: "user" });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode;

@@ -10,7 +10,8 @@ import { createClient } from "../../src/cli/client.ts";
 import { exampleOf, type Shell } from "../../src/cli/command.ts";
 import { processIo } from "../../src/cli/io.ts";
 import { createProgram } from "../../src/cli/program.ts";
-import { freePort, main, type Result, root, type Running, runToEnd, startProcess, until } from "./server.ts";
+import { blocksOf } from "./pages.ts";
+import { freePort, main, type Result, type Running, runToEnd, startProcess, until } from "./server.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "writ-examples-"));
 const bin = join(folder, "bin");
@@ -91,7 +92,10 @@ describe("the examples of", () => {
 
   test.each(names)("writ %s", async (name) => {
     const client = await createClient(environment);
-    await client.call("POST", "secret/data/app", { data: { greeting: "hello", owner: "ada" } });
+    // Two versions each time, whatever the example before left.
+    await client.call("DELETE", "secret/metadata/app");
+    for (const owner of ["bob", "ada"])
+      await client.call("POST", "secret/data/app", { data: { greeting: "hello", owner } });
     if (name.startsWith("lease ")) await client.call("POST", "auth/token/create", { ttl: "1h", policies: ["default"] });
     // No engine leases anything here, and what a token is, renews elsewhere.
     const refused = name === "lease renew" ? "tokens cannot be renewed through this endpoint" : null;
@@ -103,6 +107,8 @@ describe("the examples of", () => {
 
   test("what they print", async () => {
     await inShell("printf hello | writ kv put secret/app greeting=- owner=ada", clone());
+    await inShell("writ kv patch secret/app owner=bob", clone());
+    expect((await runExample("kv rollback", clone())).stdout).toMatch(/version \d+\n$/);
     const { stdout, stderr } = await runExample("kv get", clone());
     expect([stdout, stderr]).toEqual(["hello", ""]);
     expect((await runExample("run", clone())).stdout).toBe("hello\n");
@@ -113,8 +119,7 @@ describe("the examples of", () => {
   });
 
   test("README, from the command line", async () => {
-    const readme = readFileSync(join(root, "README.md"), "utf8");
-    const block = /\n## From the command line\n[\s\S]*?```sh\n([\s\S]*?)```/.exec(readme)?.[1] ?? "exit 99";
+    const [block = ""] = blocksOf("README.md", "From the command line");
     writeFileSync(join(own, "password.txt"), "from a file");
     writeFileSync(join(own, "server"), '#!/bin/sh\necho "and $DB_PASSWORD"\n', { mode: 0o755 });
     const result = await runToEnd("sh", ["-e", "-c", block], {

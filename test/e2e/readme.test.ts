@@ -5,6 +5,7 @@ import { mkdtemp, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { blocksOf } from "./pages.ts";
 import { freePort, root, type Running, runToEnd, runWrit, startProcess } from "./server.ts";
 
 // Real processes on a machine that may be busy.
@@ -19,9 +20,7 @@ beforeAll(async () => {
   checkout = await mkdtemp(join(tmpdir(), "writ-readme-"));
   const own = new Set([".git", "writ-data", "dist", ".cache"]);
   for (const name of await readdir(root)) if (!own.has(name)) await symlink(join(root, name), join(checkout, name));
-  const readme = await readFile(join(root, "README.md"), "utf8");
-  const section = /\n## Five minutes\n([\s\S]*?)\n## /.exec(readme)?.[1] ?? "";
-  blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? "");
+  blocks = blocksOf("README.md", "Five minutes");
   // The page says 8200; a test must not depend on that port being free.
   environment = { WRIT_PORT: String(await freePort()), HOME: checkout, npm_config_update_notifier: "false" };
 });
