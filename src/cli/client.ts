@@ -39,6 +39,8 @@ export interface Client {
   call(method: string, path: string, body?: unknown, expected?: readonly number[], more?: Headers): Promise<Answer>;
   /** The same server, asked with another token. */
   as(token: string): Client;
+  /** The same, waiting no longer than so many milliseconds for each answer. */
+  within(ms: number): Client;
   /** The bytes that a POST is answered with, as they come: they end in an error where the server breaks off. */
   download(path: string, body: unknown): Promise<AsyncIterable<Uint8Array>>;
 }
@@ -128,6 +130,7 @@ interface Way {
   readonly token: string | null;
   readonly headers: Headers;
   readonly tls: RequestOptions;
+  readonly timeoutMs: number;
 }
 
 function ask(way: Way, method: string, path: string, body: unknown, more: Headers = {}): Promise<IncomingMessage> {
@@ -140,7 +143,7 @@ function ask(way: Way, method: string, path: string, body: unknown, more: Header
     {
       ...way.tls,
       method,
-      timeout: timeoutMs,
+      timeout: way.timeoutMs,
       ...(socketPath !== undefined && { socketPath }),
       headers: {
         "X-Vault-Request": "true",
@@ -152,7 +155,7 @@ function ask(way: Way, method: string, path: string, body: unknown, more: Header
     },
     resolve,
   );
-  outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));
+  outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${way.timeoutMs / 1000} s`)));
   outgoing.on("error", reject);
   outgoing.end(data);
   return promise;
@@ -218,6 +221,7 @@ function clientOf(way: Way): Client {
     token,
     send,
     as: (other) => clientOf({ ...way, token: other }),
+    within: (ms) => clientOf({ ...way, timeoutMs: ms }),
     download: async (path, body) => {
       const message = await ask(way, "POST", path, body).catch(explain);
       if (message.statusCode === 200 && message.headers["content-type"] === "application/octet-stream") return message;
@@ -242,5 +246,5 @@ export async function createClient(env: Environment): Promise<Client> {
   if (token !== null && !/^[\x21-\x7e]+$/.test(token)) throw new CommandError("VAULT_TOKEN must be one word");
   const namespace = env["VAULT_NAMESPACE"]?.trim();
   const headers = namespace ? { "X-Vault-Namespace": namespace } : {};
-  return clientOf({ address, token, headers, tls: await tlsOf(env) });
+  return clientOf({ address, token, headers, tls: await tlsOf(env), timeoutMs });
 }

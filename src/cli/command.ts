@@ -54,5 +54,6 @@ function watched(client: Client, io: Io): Client {
     send: (method, path, ...rest) => watch(`${method} ${path}`, client.send(method, path, ...rest)),
     call: (method, path, ...rest) => watch(`${method} ${path}`, client.call(method, path, ...rest)),
     as: (token) => watched(client.as(token), io),
+    within: (ms) => watched(client.within(ms), io),
   };
 }

@@ -37,23 +37,24 @@ export function offline(program: Command, shell: Shell): void {
   example(check, "writ check .");
   const plan = program
     .command("plan")
-    .description("Shows what changes from BASE to HEAD, document by document, offline")
+    .description(
+      "Shows what changes from BASE to HEAD, document by document; offline, but for what holds the vault that VAULT_ADDR names",
+    )
     .argument("[base]", "a commit; what is upstream where left out")
     .argument("[head]", "a commit; the files on disk where left out")
     .option("--dir <dir>", "the folder of the documents", ".")
     .option("--max-deletions <number>", "as gitops.max_deletions of the server", atLeastZero)
     .option(...allowOption)
-    .action((base: string | undefined, head: string | undefined, options: Omit<PlanOptions, "base" | "head">) =>
-      run(
-        Promise.all([import("./plan.ts"), import("../registry.ts")]).then(([module, { kinds }]) =>
-          module.plan(
-            { ...options, ...(base !== undefined && { base }), ...(head !== undefined && { head }) },
-            texts,
-            kinds,
-          ),
-        ),
-      ),
-    );
+    .action((base: string | undefined, head: string | undefined, options: Omit<PlanOptions, "base" | "head">) => {
+      const planned = async (): Promise<number> => {
+        const [module, { kinds }] = await Promise.all([import("./plan.ts"), import("../registry.ts")]);
+        const between = { ...(base !== undefined && { base }), ...(head !== undefined && { head }) };
+        const code = await module.plan({ ...options, ...between }, texts, kinds);
+        await (await import("./beside.ts")).beside(io);
+        return code;
+      };
+      return run(planned());
+    });
   example(plan, "writ plan");
   const schemas = program
     .command("schemas")

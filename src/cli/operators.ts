@@ -5,6 +5,7 @@ import type { BackupOptions } from "./backup.ts";
 import { example, online, type Shell } from "./command.ts";
 import type { ExportOptions } from "./exportKeyring.ts";
 import type { RekeyOptions, RootOptions } from "./keys.ts";
+import type { PinOptions } from "./pin.ts";
 import type { RestoreOptions } from "./restore.ts";
 
 function count(text: string): number {
@@ -60,6 +61,22 @@ export function repository(program: Command, shell: Shell): void {
       online(shell, load, (module, client) => module.sync(client, io, options)),
     );
   example(sync, "writ sync");
+  const pins = () => import("./pin.ts");
+  const pin = program
+    .command("pin")
+    .description("Applies a commit that the branch has or had, and holds the vault there, whatever is pushed")
+    .argument("<commit>", "its id, or a beginning of it that no other has")
+    .option("--reason <text>", "why, for status and the audit", "")
+    .option("--allow-protected", "removes protected documents too, where that commit lacks them", false)
+    .action((commit: string, options: PinOptions) =>
+      online(shell, pins, (module, client) => module.pin(client, io, commit, options)),
+    );
+  example(pin, 'writ pin "$(git rev-parse HEAD)" --reason "a bad merge is being looked into"');
+  const unpin = program
+    .command("unpin")
+    .description("Goes on with the branch; exit code 1 where its tip is not applied")
+    .action(() => online(shell, pins, (module, client) => module.unpin(client, io)));
+  example(unpin, "writ unpin");
 }
 
 /** The share of a vault with one, out of what init printed. */

@@ -12,12 +12,23 @@ interface CommitView {
   readonly since?: string;
 }
 
+/** The commit that the vault is held at. */
+export interface PinView {
+  readonly commit: string;
+  readonly by: string;
+  readonly reason: string;
+  readonly since: string;
+  readonly behind: number | null;
+}
+
 /** The answer of sys/gitops/status, as far as it is printed. */
 export interface GitStatus {
   readonly remote: string;
   readonly branch: string;
   readonly state: string;
   readonly in_sync: boolean;
+  /** Servers from before there were pins have none. */
+  readonly pinned?: PinView | null;
   readonly remote_commit: CommitView | null;
   readonly applied_commit: CommitView | null;
   readonly last_error: {
@@ -51,15 +62,24 @@ export interface GitStatus {
 const commitLine = ({ commit, author, since, time, subject }: CommitView): string =>
   `${commit.slice(0, 12)} since ${since ?? time}, by ${author}: ${subject}`;
 
+/** Where, since when, by whom and why, and how far the branch has gone on. */
+export function pinText({ commit, by, reason, since, behind }: PinView): string {
+  const why = reason === "" ? "" : `: ${reason}`;
+  const further =
+    behind === null || behind === 0 ? "" : `; the branch has ${behind} ${behind === 1 ? "commit" : "commits"} more`;
+  return `${commit.slice(0, 12)} since ${since}, by ${by}${why}${further}`;
+}
+
 /** One fact a line. */
-function lines(status: GitStatus): readonly string[] {
-  const { applied_commit: applied, remote_commit: remote, last_error: error, held } = status;
+export function lines(status: GitStatus): readonly string[] {
+  const { applied_commit: applied, remote_commit: remote, last_error: error, held, pinned } = status;
   const found = [
     `Git         ${status.remote} (${status.branch})`,
     `Applied     ${applied === null ? "nothing yet" : commitLine(applied)}`,
     `State       ${status.in_sync ? "in sync" : status.state}`,
     `Documents   ${status.document_count}`,
   ];
+  if (pinned) found.push(`Pinned      ${pinText(pinned)}`, "  to go on with the branch: writ unpin");
   if (!status.in_sync && remote !== null) found.push(`Remote is   ${commitLine({ ...remote, since: remote.time })}`);
   if (error !== null) {
     found.push(
@@ -117,7 +137,7 @@ function shown(answer: Answer | null, path: string, what: string, of: (body: Ans
   return of(answer.body);
 }
 
-const dataOf = (body: Answer["body"]): unknown => body?.["data"] ?? body;
+export const dataOf = (body: Answer["body"]): unknown => body?.["data"] ?? body;
 
 /** Exit code 0 where the vault serves, 2 where it is sealed or not initialised. */
 export async function status(

@@ -1,11 +1,15 @@
 // One run of the reconciler as a list of steps: each goes on (null) or ends the run with a verdict.
 // Must hold: nothing is applied whose intention the audit did not keep; a commit is held whole unless that very commit was
-// allowed; the end of an earlier attempt is told before anything new is done.
+// allowed; the end of an earlier attempt is told before anything new is done; while a commit is pinned no other is applied,
+// and whether the branch can be read does not matter.
 
 import type { Clock } from "../lib/clock.ts";
 import { sliced, type Work } from "../lib/slices.ts";
+import { isVaultError } from "../sdk/errors.ts";
 import type { Change, Commit, CommitSet, Declaration, Target } from "../sdk/kind.ts";
-import { entryOf, keep, type Memory, recall } from "./record.ts";
+import { SourceError } from "./explain.ts";
+import { locate, type Order } from "./pin.ts";
+import { applying, entryOf, keep, type Memory, type Pin, recall } from "./record.ts";
 import type { Held, Verdict } from "./status.ts";
 import type { Shelf, Workshop } from "./workshop.ts";
 
@@ -19,7 +23,7 @@ export interface Tools {
     after: readonly Declaration[],
     limits: { readonly maxDeletions: number },
   ) => Work<readonly string[]>;
-  readonly settings: { readonly maxDeletions: number };
+  readonly settings: { readonly branch: string; readonly maxDeletions: number };
   readonly clock: Clock;
 }
 
@@ -27,14 +31,26 @@ export interface Tools {
 export interface Attempt {
   readonly tools: Tools;
   readonly shelf: Shelf;
+  /** What a person wants done first. */
+  readonly order: Order | null;
+  /** That is on record. */
+  obeyed: boolean;
   /** The verdict that still stands for this head and this live commit, if any. */
   readonly standing: (head: Commit, live: string | null) => Verdict | null;
+  /** The branch was read. */
   readonly fetched: (head: Commit) => void;
   /** Commits that a person just allowed. */
   readonly asked: ReadonlyMap<Held["for"], { readonly commit: string; readonly by: string }>;
   current: ReturnType<Target["current"]>;
   memory: Memory;
+  /** What holds the vault, or is to. */
+  pin: Pin | null;
+  /** The commit to apply: the branch's head, or what is pinned. */
   head: Commit | null;
+  /** Why the branch could not be read, where that does not matter. */
+  unread: string | null;
+  /** Commits that the branch has and the pinned one has not; null where nobody knows. */
+  behind: number | null;
   set: CommitSet | null;
   changes: readonly Change[];
   /** The audit kept the intention, so it must hear the end. */
@@ -57,7 +73,9 @@ export async function remember(attempt: Attempt, memory: Memory): Promise<void> 
 async function recover(attempt: Attempt): Promise<null> {
   const { target } = attempt.tools;
   attempt.current = target.current();
-  attempt.memory = await recall(target);
+  const memory = await recall(target);
+  attempt.memory = attempt.current === null ? memory : applying(memory, attempt.current.commit.id);
+  attempt.pin = memory.pin;
   const commit = attempt.memory.attempt;
   if (commit === null) return null;
   const live = attempt.current?.commit.id === commit;
@@ -68,17 +86,79 @@ async function recover(attempt: Attempt): Promise<null> {
   return null;
 }
 
+/** Pins or unpins. What is to be pinned is on record only once all else has been looked at. */
+async function obey(attempt: Attempt): Promise<null> {
+  const { order, tools, memory, current, fetched } = attempt;
+  if (order === null) return null;
+  if ("unpin" in order) {
+    attempt.obeyed = memory.pin === null;
+    if (memory.pin === null) return null;
+    const told = { commit: memory.pin.commit, previous: current?.commit.id ?? null, by: order.unpin.by };
+    await tools.target.audit(entryOf({ phase: "unpinned", ...told }));
+    await remember(attempt, { ...memory, pin: null });
+    attempt.pin = null;
+    attempt.obeyed = true;
+    return null;
+  }
+  const { name, reason, by, allowProtected } = order.pin;
+  const known = { branch: tools.settings.branch, current: current?.commit ?? null, applied: memory.applied, fetched };
+  attempt.head = await locate(tools.workshop, name, known);
+  attempt.pin = { commit: attempt.head.id, reason, by, allowProtected, since: tools.clock.now() };
+  return null;
+}
+
+/** What may be wanted again stays in the clone: before the branch, which may have been rewritten, is fetched. */
+async function retain({ tools, current, memory, pin }: Attempt): Promise<null> {
+  const ids = [pin?.commit, current?.commit.id, ...memory.applied].filter((id) => id !== undefined);
+  await tools.workshop.keep([...new Set(ids)]);
+  return null;
+}
+
 /** What was judged stays judged while neither the head nor the live commit has changed. */
 async function fetch(attempt: Attempt): Promise<Verdict | null> {
-  const head = await attempt.tools.workshop.fetch();
+  const { pin, current, tools } = attempt;
+  if (pin !== null) return pinned(attempt, pin);
+  const head = await tools.workshop.fetch();
   attempt.head = head;
   attempt.fetched(head);
-  return attempt.standing(head, attempt.current?.commit.id ?? null);
+  return attempt.standing(head, current?.commit.id ?? null);
+}
+
+/** The branch is read so that it can be shown, and for nothing else: a pin that is being made does not wait for that. */
+async function pinned(attempt: Attempt, pin: Pin): Promise<Verdict | null> {
+  const { current, tools } = attempt;
+  const { workshop, clock } = tools;
+  const live = current?.commit.id ?? null;
+  const isNew = attempt.head !== null;
+  if (!isNew) await read(attempt);
+  const found = isNew ? attempt.head : await workshop.find(pin.commit);
+  const branch = await workshop.last();
+  if (found !== null && typeof found !== "string") {
+    attempt.head = found;
+    attempt.behind = branch === null ? null : await workshop.ahead(branch.id, pin.commit);
+    const standing = isNew ? null : attempt.standing(found, live);
+    return standing?.result === "applied" ? judge(clock, "applied", found, { message: attempt.unread }) : standing;
+  }
+  // What is live needs nothing from the clone.
+  if (live === pin.commit) return judge(clock, "applied", current?.commit ?? null, { message: attempt.unread });
+  const message = `the pinned commit ${pin.commit} is neither applied nor in the clone, and branch ${tools.settings.branch} does not have it: writ unpin, or pin another`;
+  return judge(clock, "failed", null, { message });
+}
+
+async function read(attempt: Attempt): Promise<void> {
+  try {
+    attempt.fetched(await attempt.tools.workshop.fetch());
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    attempt.unread = `the branch could not be read, the pinned commit stays: ${error.message}`;
+  }
 }
 
 /** A head that does not build on what is applied was rewritten, or is another branch's. */
 async function ancestry(attempt: Attempt): Promise<Verdict | null> {
-  const { current, head, tools } = attempt;
+  const { current, head, tools, pin } = attempt;
+  // Whoever pins a commit wants just that one.
+  if (pin !== null) return null;
   if (current === null || head === null || (await tools.workshop.descends(head, current.commit.id))) return null;
   const reasons = [
     `${head.id.slice(0, 12)} does not descend from the applied commit ${current.commit.id.slice(0, 12)}: the branch was rewritten. A commit that builds on the applied one is taken by itself`,
@@ -102,8 +182,9 @@ async function compile(attempt: Attempt): Promise<Verdict | null> {
 }
 
 async function hold(attempt: Attempt): Promise<Verdict | null> {
-  const { tools, current, set } = attempt;
-  const { maxDeletions } = tools.settings;
+  const { tools, current, set, pin } = attempt;
+  if (pin?.allowProtected) return null;
+  const maxDeletions = pin === null ? tools.settings.maxDeletions : Infinity;
   const reasons = await sliced(tools.holding(current?.declarations ?? [], set?.declarations ?? [], { maxDeletions }));
   return reasons.length === 0 ? null : unless(attempt, { for: "deletions", reasons });
 }
@@ -122,9 +203,29 @@ async function unless(attempt: Attempt, held: Held): Promise<Verdict | null> {
   return null;
 }
 
+/** From here on the vault is held at that commit, whatever happens to this process. */
+async function fix(attempt: Attempt): Promise<Verdict | null> {
+  const { order, pin, set, changes, memory, current, tools } = attempt;
+  if (order === null || !("pin" in order) || pin === null || set === null) return null;
+  const { by, reason } = pin;
+  const previous = current?.commit.id ?? null;
+  await tools.target.audit(entryOf({ phase: "pinned", commit: set.commit, previous, changes, by, reason }));
+  await remember(attempt, { ...memory, pin });
+  attempt.obeyed = true;
+  try {
+    return await apply(attempt);
+  } catch (error) {
+    // It was not applied: the pin before, if there was one, still holds. A vault that is sealed meanwhile goes on later.
+    if (isVaultError(error, "sealed")) throw error;
+    await remember(attempt, { ...attempt.memory, pin: memory.pin });
+    attempt.obeyed = false;
+    throw error;
+  }
+}
+
 async function apply(attempt: Attempt): Promise<Verdict> {
   const { set, current, changes, memory, tools } = attempt;
-  const applied = judge(tools.clock, "applied", attempt.head);
+  const applied = judge(tools.clock, "applied", attempt.head, { message: attempt.unread });
   if (set === null || (current?.commit.id === set.commit.id && changes.length === 0)) return applied;
   const previous = current?.commit.id ?? null;
   await tools.target.audit(entryOf({ phase: "planned", commit: set.commit, previous, changes }));
@@ -134,7 +235,7 @@ async function apply(attempt: Attempt): Promise<Verdict> {
   return applied;
 }
 
-const steps = [recover, fetch, ancestry, compile, hold, apply] as const;
+const steps = [recover, obey, retain, fetch, ancestry, compile, hold, fix, apply] as const;
 
 /** The steps in order; the first verdict ends the run. Throws what a step throws. */
 export async function walk(attempt: Attempt): Promise<Verdict> {

@@ -1,7 +1,9 @@
-// What a failed git run means for people: whose fault it is and what to do, without git's own words, which may hold
-// paths of the server. Those go to the log.
+// What a failed git run, or a failed look at the branch, means for people: whose fault it is and what to do, without git's own
+// words, which may hold paths of the server. Those go to the log.
 
 import { GitError } from "../lib/git.ts";
+import { isVaultError, type Problem } from "../sdk/errors.ts";
+import { ApplyError } from "../sdk/kind.ts";
 
 /** Who is to mend it: the remote and the way to it, what was pushed, or our clone (which is made anew). */
 export type Cause = "remote" | "content" | "clone";
@@ -97,4 +99,26 @@ export function explain(error: unknown): SourceError {
   const found = table.find(({ sign }) => sign.test(detail));
   if (found !== undefined) return new SourceError(found.message, found.cause, detail);
   return new SourceError("git failed: the server's log has its words", "clone", detail);
+}
+
+interface Meaning {
+  /** For clients. */
+  readonly message: string;
+  readonly problems: readonly Problem[];
+  /** For the log only. */
+  readonly detail: string;
+}
+
+/** Anything thrown while a commit is worked on. */
+export function meaning(error: unknown): Meaning {
+  if (error instanceof SourceError) return { message: error.message, problems: [], detail: error.detail };
+  if (error instanceof ApplyError) {
+    const message = "the running vault cannot take this commit; nothing was changed";
+    return { message, problems: error.problems, detail: "" };
+  }
+  if (isVaultError(error, "audit")) {
+    return { message: "no audit device kept the entry: nothing was applied", problems: [], detail: error.message };
+  }
+  const detail = error instanceof Error ? (error.stack ?? error.message) : "";
+  return { message: "applying failed inside the server: its log says why", problems: [], detail };
 }

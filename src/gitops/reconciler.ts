@@ -4,11 +4,13 @@
 
 import { Flight, type Timer } from "../lib/flight.ts";
 import type { Logger } from "../lib/log.ts";
-import { isVaultError, type Problem, VaultError } from "../sdk/errors.ts";
-import { ApplyError, type Commit } from "../sdk/kind.ts";
+import { Mutex } from "../lib/mutex.ts";
+import { isVaultError, VaultError } from "../sdk/errors.ts";
+import type { Change, Commit } from "../sdk/kind.ts";
 import { type Attempt, judge, remember, type Tools, walk } from "./attempt.ts";
-import { SourceError } from "./explain.ts";
-import { entryOf } from "./record.ts";
+import { meaning } from "./explain.ts";
+import { type Order, refusal, type Wanted } from "./pin.ts";
+import { entryOf, noMemory, type Pin, recall } from "./record.ts";
 import type { Settings } from "./settings.ts";
 import { type Held, howToAllow, report, type Standing, type Verdict } from "./status.ts";
 import { Shelf } from "./workshop.ts";
@@ -32,6 +34,13 @@ export interface SyncOptions {
   readonly by?: string;
 }
 
+/** What came of an order. */
+interface Done {
+  readonly attempt: Attempt;
+  readonly verdict: Verdict;
+  readonly error: unknown;
+}
+
 const firstRetry = 2_000;
 const lastRetry = 15 * 60_000;
 
@@ -39,6 +48,10 @@ export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #flight: Flight<Verdict>;
   readonly #shelf = new Shelf();
+  readonly #orders = new Mutex();
+  #order: { readonly order: Order; readonly done: (done: Done) => void } | null = null;
+  /** What the last look found, for measurements. */
+  #pinned: { readonly pin: Pin; readonly behind: number | null } | null = null;
   readonly #asked = new Map<Held["for"], { readonly commit: string; readonly by: string }>();
   /** The last verdict on a commit, and the commit that was live then. */
   #judged: { readonly verdict: Verdict; readonly against: string | null } | null = null;
@@ -79,9 +92,14 @@ export class Reconciler {
   }
 
   /** Looks now, at commits refused before too, and resolves with the verdict. Throws VaultError `invalid` where a commit
-   *  is to be allowed that is not the branch's head. */
+   *  is to be allowed that is not the branch's head, or another one is pinned. */
   async sync(options: SyncOptions = {}): Promise<Verdict> {
     const allow = Object.entries(options.allow ?? {}) as [Held["for"], string][];
+    if (allow.length > 0) {
+      const { pin } = await recall(this.#options.target);
+      if (pin !== null)
+        throw new VaultError("invalid", `commit ${pin.commit} is pinned, no other is applied: writ unpin`);
+    }
     for (const [reason, commit] of allow) this.#asked.set(reason, { commit, by: options.by ?? "" });
     this.#forced = true;
     const verdict = await this.#flight.fly();
@@ -90,6 +108,44 @@ export class Reconciler {
       if (verdict.commit !== null && verdict.commit.id !== commit) throw notHeld(commit, verdict);
     }
     return verdict;
+  }
+
+  /** Applies one commit that the branch has or had, and holds the vault there. Resolves with what that changed. Throws
+   *  VaultError where it cannot be; nothing has changed then. */
+  async pin(wanted: Wanted): Promise<readonly Change[]> {
+    const { attempt, verdict, error } = await this.#obeyed({ pin: wanted });
+    if (verdict.result !== "applied")
+      throw isVaultError(error) && !attempt.obeyed ? error : refusal(verdict, attempt.obeyed);
+    // The branch, which a pin does not wait for.
+    this.wake();
+    return attempt.changes;
+  }
+
+  /** Goes on with the branch. False where nothing was pinned. Throws VaultError where that could not be put on record. */
+  async unpin(by: string): Promise<boolean> {
+    const before = await recall(this.#options.target);
+    const { attempt, error, verdict } = await this.#obeyed({ unpin: { by } });
+    if (attempt.obeyed) return before.pin !== null;
+    if (isVaultError(error)) throw error;
+    throw new VaultError("internal", `nothing was changed: ${verdict.message ?? verdict.result}`);
+  }
+
+  /** What holds the vault at one commit. Throws VaultError `sealed`. */
+  async pinned(): Promise<{ readonly pin: Pin; readonly behind: number | null } | null> {
+    const { pin } = await recall(this.#options.target);
+    const known = this.#pinned?.pin.commit === pin?.commit ? (this.#pinned?.behind ?? null) : null;
+    return pin === null ? null : { pin, behind: known };
+  }
+
+  /** One after another, each in a run of its own. */
+  #obeyed(order: Order): Promise<Done> {
+    return this.#orders.run("", async () => {
+      const { promise, resolve } = Promise.withResolvers<Done>();
+      this.#order = { order, done: resolve };
+      this.#forced = true;
+      await this.#flight.fly();
+      return promise;
+    });
   }
 
   standing(): Standing {
@@ -103,12 +159,13 @@ export class Reconciler {
       lastFetch: this.#lastFetch,
       nextPoll: this.#nextPoll,
       running: this.#running,
+      pinned: this.#pinned,
     };
   }
 
   /** What sys/gitops/status answers. Throws VaultError `sealed`. */
-  status(options: { readonly documents: boolean }): Promise<Readonly<Record<string, unknown>>> {
-    return report(this.standing(), this.#options.target, options);
+  async status(options: { readonly documents: boolean }): Promise<Readonly<Record<string, unknown>>> {
+    return report({ ...this.standing(), pinned: await this.pinned() }, this.#options.target, options);
   }
 
   /** Ends what runs, then the workshop. */
@@ -120,21 +177,26 @@ export class Reconciler {
     await landed;
   }
 
-  #begin(): Attempt {
+  #begin(order: Order | null): Attempt {
     const forced = this.#forced;
     this.#forced = false;
     return {
       tools: this.#options,
       shelf: this.#shelf,
       asked: this.#asked,
+      order,
+      obeyed: false,
       standing: (head, live) => (forced ? null : this.#standing(head, live)),
       fetched: (head) => {
         this.#head = head;
         this.#lastFetch = this.#options.clock.now();
       },
       current: null,
-      memory: { attempt: null, told: null, allowed: { deletions: null, rewind: null } },
+      memory: noMemory,
+      pin: null,
       head: null,
+      unread: null,
+      behind: null,
       set: null,
       changes: [],
       planned: false,
@@ -149,21 +211,43 @@ export class Reconciler {
   }
 
   async #run(): Promise<Verdict> {
-    const attempt = this.#begin();
+    const asked = this.#order;
+    this.#order = null;
     this.#running = true;
-    const verdict = await walk(attempt).catch((error: unknown) => this.#failure(attempt, error));
-    this.#settle(attempt, verdict);
-    await this.#tell(attempt, verdict).catch((error: unknown) => {
-      this.#options.log.error("the end of a reconcile attempt is not in the audit yet", { error });
-    });
+    let verdict = asked === null ? null : await this.#look(asked.order, asked.done);
+    // A pin that was refused says nothing of the branch, for which others may wait.
+    if (verdict === null || (asked !== null && "pin" in asked.order && verdict.result !== "applied")) {
+      verdict = await this.#look(null, () => {});
+    }
     this.#running = false;
     this.#schedule();
+    return verdict;
+  }
+
+  async #look(order: Order | null, done: (done: Done) => void): Promise<Verdict> {
+    const attempt = this.#begin(order);
+    let error: unknown = null;
+    const verdict = await walk(attempt).catch((thrown: unknown) => {
+      error = thrown;
+      return this.#failure(attempt, thrown);
+    });
+    const refused = order !== null && "pin" in order && verdict.result !== "applied" && !attempt.planned;
+    if (!refused) {
+      this.#settle(attempt, verdict);
+      await this.#tell(attempt, verdict).catch((fault: unknown) => {
+        this.#options.log.error("the end of a reconcile attempt is not in the audit yet", { error: fault });
+      });
+    }
+    done({ attempt, verdict, error });
     return verdict;
   }
 
   #failure(attempt: Attempt, error: unknown): Verdict {
     const { clock, log } = this.#options;
     if (isVaultError(error, "sealed")) return judge(clock, "sealed", attempt.head);
+    if (attempt.order !== null && isVaultError(error, "invalid")) {
+      return judge(clock, "failed", attempt.head, { message: error.message });
+    }
     const { message, problems, detail } = meaning(error);
     if (!this.#closed) log.warn("reconcile failed", { commit: attempt.head?.id ?? null, reason: message, detail });
     return judge(clock, "failed", attempt.head, { message, problems });
@@ -173,6 +257,8 @@ export class Reconciler {
   #settle(attempt: Attempt, verdict: Verdict): void {
     const { clock, log } = this.#options;
     this.#verdict = verdict;
+    const { pin } = attempt.memory;
+    if (verdict.result !== "sealed") this.#pinned = pin === null ? null : { pin, behind: attempt.behind };
     if (verdict === this.#judged?.verdict) return;
     if (attempt.head !== null && verdict.result !== "sealed") {
       const against = verdict.result === "applied" ? attempt.head.id : (attempt.current?.commit.id ?? null);
@@ -187,6 +273,8 @@ export class Reconciler {
       log.warn("commit refused", { commit, problems: verdict.problems.length });
     } else if (verdict.result === "applied" && attempt.planned) {
       log.info("commit applied", { commit, changes: attempt.changes.length });
+    } else if (attempt.unread !== null) {
+      log.warn("the branch could not be read; the pinned commit stays", { commit, reason: attempt.unread });
     }
   }
 
@@ -203,7 +291,7 @@ export class Reconciler {
     const entry = entryOf({ phase: "finished", commit, previous, result, held, problems, message, ...changes });
     await this.#options.target.audit(entry);
     const allowed = result === "applied" ? { deletions: null, rewind: null } : attempt.memory.allowed;
-    await remember(attempt, { attempt: null, told, allowed });
+    await remember(attempt, { ...attempt.memory, attempt: null, told, allowed });
   }
 
   /** Milliseconds until what failed is tried again; grows without bound. */
@@ -222,27 +310,6 @@ export class Reconciler {
     this.#nextPoll = clock.now() + wait;
     this.#cancelPoll = timer.after(wait, () => this.wake());
   }
-}
-
-interface Meaning {
-  /** For clients. */
-  readonly message: string;
-  readonly problems: readonly Problem[];
-  /** For the log only. */
-  readonly detail: string;
-}
-
-function meaning(error: unknown): Meaning {
-  if (error instanceof SourceError) return { message: error.message, problems: [], detail: error.detail };
-  if (error instanceof ApplyError) {
-    const message = "the running vault cannot take this commit; nothing was changed";
-    return { message, problems: error.problems, detail: "" };
-  }
-  if (isVaultError(error, "audit")) {
-    return { message: "no audit device kept the entry: nothing was applied", problems: [], detail: error.message };
-  }
-  const detail = error instanceof Error ? (error.stack ?? error.message) : "";
-  return { message: "applying failed inside the server: its log says why", problems: [], detail };
 }
 
 function notHeld(commit: string, verdict: Verdict): VaultError {

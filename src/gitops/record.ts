@@ -1,5 +1,5 @@
 // What the reconciler keeps through a restart, and what it tells the audit.
-// Must hold: an allowance names one commit and is gone once that commit is applied; an attempt to apply is on record
+// Must hold: a pin is on record before anything is done for it; an allowance names one commit and is gone once that commit is applied; an attempt to apply is on record
 // before it begins, so that its end is told even where the process died in between.
 
 import type { Problem } from "../sdk/errors.ts";
@@ -13,24 +13,56 @@ export interface Allowances {
   readonly rewind: string | null;
 }
 
+/** One commit that the vault is held at, whatever the branch does. */
+export interface Pin {
+  readonly commit: string;
+  readonly reason: string;
+  readonly by: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  /** Documents that are protected may go, for this commit. */
+  readonly allowProtected: boolean;
+}
+
 export interface Memory {
   /** The commit whose application began and is not known to have ended. */
   readonly attempt: string | null;
   /** The last commit and result told to the audit: each is told once. */
   readonly told: string | null;
   readonly allowed: Allowances;
+  readonly pin: Pin | null;
+  /** What was live, the newest first: these commits can be pinned, and stay in the clone. */
+  readonly applied: readonly string[];
 }
 
-const empty: Memory = { attempt: null, told: null, allowed: { deletions: null, rewind: null } };
+/** Commits that were live and are remembered; what they build on needs no memory. */
+const mostApplied = 50;
+
+export const noMemory: Memory = {
+  attempt: null,
+  told: null,
+  allowed: { deletions: null, rewind: null },
+  pin: null,
+  applied: [],
+};
+
+/** With a commit that is live now. */
+export const applying = (memory: Memory, commit: string): Memory =>
+  memory.applied[0] === commit
+    ? memory
+    : { ...memory, applied: [commit, ...memory.applied.filter((id) => id !== commit)].slice(0, mostApplied) };
+
 const text = (value: unknown): string | null => (typeof value === "string" && value !== "" ? value : null);
 
 export async function recall(target: Pick<Target, "load">): Promise<Memory> {
   const found = await target.load(name);
-  if (found === null) return empty;
+  if (found === null) return noMemory;
   return {
     attempt: text(found["attempt"]),
     told: text(found["told"]),
     allowed: { deletions: text(found["deletions"]), rewind: text(found["rewind"]) },
+    pin: (found["pin"] ?? null) as Pin | null,
+    applied: (found["applied"] ?? []) as readonly string[],
   };
 }
 
@@ -40,6 +72,8 @@ export const keep = (target: Pick<Target, "save">, memory: Memory): Promise<void
     told: memory.told,
     deletions: memory.allowed.deletions,
     rewind: memory.allowed.rewind,
+    pin: memory.pin === null ? null : { ...memory.pin },
+    applied: memory.applied,
   });
 
 /** Changes and positions that one entry lists; the commit itself has the rest. */
@@ -63,7 +97,7 @@ function planOf(changes: readonly Change[]): Readonly<Record<string, unknown>> {
 }
 
 export interface Told {
-  readonly phase: "planned" | "finished";
+  readonly phase: "planned" | "finished" | "pinned" | "unpinned";
   /** The whole commit, or its name where no more is known. */
   readonly commit: Commit | string;
   /** The commit that was live before. */
@@ -73,8 +107,9 @@ export interface Told {
   readonly problems?: readonly Problem[];
   readonly held?: Held | null;
   readonly message?: string | null;
-  /** Who allowed it, where somebody did. */
+  /** Who allowed or pinned it, where somebody did, and why. */
   readonly by?: string;
+  readonly reason?: string;
 }
 
 /** A reconcile entry: places of problems, never their lines. */
@@ -101,5 +136,6 @@ export function entryOf(told: Told): Readonly<Record<string, unknown>> {
     ...(told.held && { held: { for: told.held.for, reasons: told.held.reasons } }),
     ...(told.message && { message: told.message }),
     ...(told.by !== undefined && { by: told.by }),
+    ...(told.reason && { reason: told.reason }),
   };
 }

@@ -1,15 +1,84 @@
-// sys/gitops/status and sys/gitops/sync; the core mounts them below sys/ behind the ordinary door.
+// sys/gitops/status, sync and pin; the core mounts them below sys/ behind the ordinary door.
 
 import type { Timer } from "../lib/flight.ts";
 import { isCommit } from "../lib/git.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { field } from "../sdk/fields.ts";
 import { handler, type Route } from "../sdk/mount.ts";
+import type { Response } from "../sdk/request.ts";
+import { isCommitName } from "./pin.ts";
 import type { Reconciler } from "./reconciler.ts";
+import { pinView } from "./status.ts";
 
 function whole(name: string, commit: string | undefined): string | undefined {
   if (commit === undefined || isCommit(commit)) return commit;
   throw new VaultError("invalid", `field "${name}" must be a whole commit id in lower-case hex, as status shows it`);
+}
+
+const waitField = field.duration("How long to wait for the result", { default: 30, minimum: 0, maximum: 300 });
+
+const pinFields = {
+  commit: field.string("The commit: its whole name, or a beginning of at least 7 digits that no other has", {
+    required: true,
+    clear: true,
+  }),
+  reason: field.string("Why, for status and the audit, which shows it as it is", {
+    default: "",
+    clear: true,
+    pattern: "^[^\\p{Cc}]{0,200}$",
+  }),
+  allow_protected: field.bool("Removes what is protected too, where that commit does not have it", { default: false }),
+  wait: waitField,
+} as const;
+
+function pinRoute(reconciler: Reconciler, timer: Timer): Route {
+  /** Waits for `work`, then tells where Git and the vault stand. */
+  const answer = async <T>(work: Promise<T>, wait: number, more: (done: T) => object): Promise<Response> => {
+    const late = await within(work, wait * 1_000, timer);
+    const told = late ? {} : more(await work);
+    const data = { ...(await reconciler.status({ documents: false })), ...told };
+    return late ? { data, outcome: "accepted" } : { data };
+  };
+  return {
+    path: "gitops/pin",
+    sudo: true,
+    on: {
+      read: handler({
+        summary: "The commit that the vault is held at, who did that and why",
+        run: async () => {
+          const found = await reconciler.pinned();
+          if (found === null) throw new VaultError("not_found", []);
+          return { data: pinView(found) };
+        },
+      }),
+      update: handler({
+        summary: "Applies one commit that the branch has or had, and holds the vault there until it is unpinned",
+        fields: pinFields,
+        run: async (call) => {
+          const { commit: name, reason, allow_protected: allowProtected, wait } = call.data;
+          if (!isCommitName(name)) {
+            throw new VaultError(
+              "invalid",
+              'field "commit" must be a commit id in lower-case hex, of at least 7 digits',
+            );
+          }
+          const by = call.caller?.displayName ?? "";
+          return answer(reconciler.pin({ name, reason, by, allowProtected }), wait, (changes) => ({
+            changed: changes.map(({ action, kind, mount, name: object }) => ({ action, kind, mount, name: object })),
+          }));
+        },
+      }),
+      delete: handler({
+        summary: "Goes on with the branch",
+        fields: { wait: waitField },
+        run: async (call) =>
+          answer(reconciler.unpin(call.caller?.displayName ?? ""), call.data.wait, (was) => {
+            if (!was) call.warn("nothing was pinned");
+            return {};
+          }),
+      }),
+    },
+  };
 }
 
 export function gitopsRoutes(reconciler: Reconciler, timer: Timer): readonly Route[] {
@@ -35,7 +104,7 @@ export function gitopsRoutes(reconciler: Reconciler, timer: Timer): readonly Rou
             allow_rewind: field.string(
               "The commit that may be applied although it does not build on the applied one, whole",
             ),
-            wait: field.duration("How long to wait for the result", { default: 30, minimum: 0, maximum: 300 }),
+            wait: waitField,
           },
           run: async (call) => {
             const deletions = whole("allow_deletions", call.data.allow_deletions);
@@ -51,6 +120,7 @@ export function gitopsRoutes(reconciler: Reconciler, timer: Timer): readonly Rou
         }),
       },
     },
+    pinRoute(reconciler, timer),
   ];
 }
 

@@ -1,7 +1,8 @@
-// The policy repository as commits, trees and blobs: a bare clone that holds one ref, read by object names only.
-// Must hold: exactly one branch is fetched, into exactly one ref; nothing is ever checked out, so no hook, filter,
-// attribute or link of the repository takes effect; what it reads is bounded in count, bytes and time; a clone that is
-// damaged or of another remote is made anew, since nothing but the remote and the vault's own storage counts.
+// The policy repository as commits, trees and blobs: a bare clone, read by object names only.
+// Must hold: exactly one branch is fetched, into exactly one ref; what was applied stays here, whatever becomes of the branch,
+// by refs of our own; nothing is ever checked out, so no hook, filter, attribute or link of the repository takes effect;
+// what it reads is bounded in count, bytes and time; a clone that is damaged or of another remote is made anew, since
+// nothing but the remote and the vault's own storage counts.
 // Known gap: the history itself is bounded by `fetch_bytes` for one fetch only, not over the life of a clone.
 
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
@@ -15,6 +16,8 @@ import type { Settings } from "./settings.ts";
 import { type Entry, readTree } from "./tree.ts";
 
 const head = "refs/writ/head";
+/** A ref for each commit that is kept. */
+const keptFolder = "refs/writ/kept";
 const marker = "writ-remote";
 /** One fetch makes one pack; beyond this many they are joined. */
 const maxPacks = 50;
@@ -30,6 +33,9 @@ export interface Listing {
   readonly problems: readonly Problem[];
 }
 
+/** A commit, or why it is none: nothing there is called so, or several are. */
+export type Found = Commit | "none" | "several";
+
 export class Source {
   readonly #settings: Settings;
   readonly #folder: string;
@@ -39,6 +45,8 @@ export class Source {
   readonly #stop = new AbortController();
   #format: Format = "sha1";
   #ready = false;
+  /** What was asked to be kept, where all of it is. */
+  #kept = "";
   /** A clone made anew that fails again is not made anew at each poll: the fault is elsewhere then. */
   #renewed = false;
 
@@ -64,7 +72,7 @@ export class Source {
   fetch(): Promise<Commit> {
     return this.#mended(async () => {
       await this.#pull();
-      const commit = await this.#commit();
+      const commit = await this.#commit(head);
       this.#renewed = false;
       return commit;
     });
@@ -80,6 +88,54 @@ export class Source {
       if (!(await this.#git.succeeds(["cat-file", "-e", ancestor]))) return false;
       return this.#git.succeeds(["merge-base", "--is-ancestor", ancestor, commit.id]);
     });
+  }
+
+  /** What the whole name of a commit, or its beginning, stands for among what was fetched. */
+  find(name: string): Promise<Found> {
+    return this.#local(async () => {
+      const ids = await this.#git.text(["rev-parse", `--disambiguate=${name}`]);
+      const [id, second] = await this.#commits(ids.split("\n").filter(isCommit));
+      if (id === undefined) return "none";
+      return second === undefined ? this.#commit(id) : "several";
+    });
+  }
+
+  /** The branch as it was fetched last, by this process or one before. */
+  last(): Promise<Commit | null> {
+    return this.#local(async () => {
+      if (!(await this.#git.succeeds(["show-ref", "--verify", "--quiet", head]))) return null;
+      return this.#commit(head);
+    });
+  }
+
+  /** How many commits `commit` has that `base` has not. */
+  ahead(commit: string, base: string): Promise<number> {
+    return this.#local(async () => Number(await this.#git.text(["rev-list", "--count", commit, `^${base}`, "--"])));
+  }
+
+  /** Keeps these commits, and no others beside the branch's: those of them that are there. */
+  async keep(ids: readonly string[]): Promise<void> {
+    const wanted = ids.join(" ");
+    if (wanted === this.#kept) return;
+    await this.#local(async () => {
+      const there = await this.#commits(ids.filter(isCommit));
+      const refs = await this.#git.text(["for-each-ref", "--format=%(refname:lstrip=3)", `${keptFolder}/`]);
+      const before = new Set(refs.split("\n").filter(isCommit));
+      const lines = [
+        ...there.filter((id) => !before.has(id)).map((id) => `create ${keptFolder}/${id} ${id}\n`),
+        ...[...before].filter((id) => !ids.includes(id)).map((id) => `delete ${keptFolder}/${id}\n`),
+      ];
+      if (lines.length > 0) await this.#git.run(["update-ref", "--stdin"], { input: lines.join("") });
+      if (there.length === ids.length) this.#kept = wanted;
+    });
+  }
+
+  /** Those that are there, and commits. */
+  async #commits(ids: readonly string[]): Promise<string[]> {
+    if (ids.length === 0) return [];
+    const input = `${ids.join("\n")}\n`;
+    const found = await this.#git.text(["cat-file", "--batch-check=%(objectname) %(objecttype)"], { input });
+    return found.split("\n").flatMap((line) => (line.endsWith(" commit") ? line.split(" ", 1) : []));
   }
 
   /** The document files of a commit by path, and what is wrong with the tree. */
@@ -101,6 +157,17 @@ export class Source {
   close(): void {
     this.#stop.abort();
     this.#blobs.close();
+  }
+
+  /** Runs `work` on the clone as it is: the remote may be away, and then there is no other. */
+  async #local<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      await this.#prepare();
+      return await work();
+    } catch (error) {
+      this.#ready = false;
+      throw explain(error);
+    }
   }
 
   /** Runs `work`; where the clone seems to be at fault, makes it anew, fetches and runs `work` once more. */
@@ -141,6 +208,7 @@ export class Source {
   /** A new, empty clone. It gets its name last: one that was interrupted is no clone. */
   async #renew(): Promise<void> {
     this.#blobs.close();
+    this.#kept = "";
     for (const name of await readdir(this.#folder)) {
       if (name.startsWith("fresh-")) await discard(join(this.#folder, name)).catch(() => {});
     }
@@ -157,7 +225,7 @@ export class Source {
   /** Removes what a killed git left: locks, and packs that were never finished. No git runs in the clone meanwhile: each
    *  run ends with its process group before its promise does. */
   async #clean(): Promise<void> {
-    for (const folder of ["", "refs/writ", "objects/pack", "objects/info", "objects"]) {
+    for (const folder of ["", "refs/writ", keptFolder, "objects/pack", "objects/info", "objects"]) {
       const names = await readdir(join(this.#clone, folder)).catch(() => []);
       for (const name of names) {
         if (!/\.lock$|^tmp_|^incoming-|^gc\.pid$/u.test(name)) continue;
@@ -197,7 +265,7 @@ export class Source {
     await this.#git.run(["repack", "-a", "-d", "-q"]);
   }
 
-  async #commit(): Promise<Commit> {
+  async #commit(name: string): Promise<Commit> {
     const format = ["%H", "%P", "%an <%ae>", "%ct", "%s"].join("%x00");
     const shown = [
       "--no-mailmap",
@@ -207,7 +275,7 @@ export class Source {
       "--encoding=UTF-8",
       "--no-notes",
     ];
-    const text = await this.#git.text(["log", "-1", ...shown, `--format=${format}`, head, "--"], {
+    const text = await this.#git.text(["log", "-1", ...shown, `--format=${format}`, name, "--"], {
       maxOutput: maxDescription,
     });
     const [id = "", parents = "", author = "", time = "", subject = ""] = text.split("\0");

@@ -4,6 +4,7 @@
 import { rfc3339 } from "../lib/clock.ts";
 import type { Problem } from "../sdk/errors.ts";
 import type { Commit, Target } from "../sdk/kind.ts";
+import type { Pin } from "./record.ts";
 
 /** How the last look at the branch ended; `applied` also where there was nothing new. */
 export type Result = "waiting" | "sealed" | "applied" | "invalid" | "held" | "failed";
@@ -19,7 +20,7 @@ export interface Verdict {
   readonly result: Result;
   /** The commit looked at; null where the remote could not be read. */
   readonly commit: Commit | null;
-  /** One sentence, for `invalid` and `failed`. */
+  /** One sentence, for `invalid` and `failed`, and where a pinned commit is applied but the branch could not be read. */
   readonly message: string | null;
   readonly problems: readonly Problem[];
   readonly held: Held | null;
@@ -38,6 +39,7 @@ export interface Standing {
   readonly lastFetch: number | null;
   readonly nextPoll: number | null;
   readonly running: boolean;
+  readonly pinned: { readonly pin: Pin; readonly behind: number | null } | null;
 }
 
 const time = (ms: number | null): string | null => (ms === null ? null : rfc3339(ms));
@@ -46,6 +48,15 @@ const describe = (commit: Commit | null) =>
   commit === null
     ? null
     : { commit: commit.id, author: commit.author, time: rfc3339(commit.time), subject: commit.subject };
+
+/** What sys/gitops/pin answers: who holds the vault where, why, and how many commits the branch has beside it. */
+export const pinView = ({ pin, behind }: NonNullable<Standing["pinned"]>): Readonly<Record<string, unknown>> => ({
+  commit: pin.commit,
+  by: pin.by,
+  reason: pin.reason,
+  since: rfc3339(pin.since),
+  behind,
+});
 
 const flags: Readonly<Record<Held["for"], string>> = { deletions: "--allow-deletions", rewind: "--allow-rewind" };
 
@@ -58,19 +69,21 @@ export async function report(
   target: Pick<Target, "current" | "state" | "pending">,
   options: { readonly documents: boolean },
 ): Promise<Readonly<Record<string, unknown>>> {
-  const { verdict } = standing;
+  const { verdict, pinned } = standing;
   const current = target.current();
-  const failed = verdict.result === "invalid" || verdict.result === "failed";
+  const applied = verdict.result === "applied";
+  const failed = verdict.result === "invalid" || verdict.result === "failed" || verdict.message !== null;
   const pending = await target.pending();
   return {
     remote: standing.remote,
     branch: standing.branch,
     directory: standing.directory,
-    state: verdict.result,
+    state: pinned !== null && applied ? "pinned" : verdict.result,
+    pinned: pinned === null ? null : pinView(pinned),
     running: standing.running,
     remote_commit: describe(standing.head),
     applied_commit: current === null ? null : { ...describe(current.commit), since: rfc3339(current.appliedAt) },
-    in_sync: current !== null && verdict.result === "applied" && standing.head?.id === current.commit.id,
+    in_sync: pinned === null && current !== null && applied && standing.head?.id === current.commit.id,
     last_error: failed
       ? {
           message: verdict.message,
@@ -86,7 +99,10 @@ export async function report(
             commit: verdict.commit.id,
             for: verdict.held.for,
             reasons: verdict.held.reasons,
-            allow: howToAllow(verdict.held, verdict.commit.id),
+            allow:
+              pinned === null
+                ? howToAllow(verdict.held, verdict.commit.id)
+                : `writ pin --allow-protected ${verdict.commit.id}`,
           },
     pending: pending.map(({ task, since, error }) => ({ task, since: rfc3339(since), error })),
     last_fetch: time(standing.lastFetch),

@@ -180,6 +180,10 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
   return {
     fetch: () => ask("fetch", []) as ReturnType<Workshop["fetch"]>,
     descends: (commit, ancestor) => ask("descends", [commit, ancestor]) as ReturnType<Workshop["descends"]>,
+    find: (name) => ask("find", [name]) as ReturnType<Workshop["find"]>,
+    last: () => ask("last", []) as ReturnType<Workshop["last"]>,
+    ahead: (commit, base) => ask("ahead", [commit, base]) as ReturnType<Workshop["ahead"]>,
+    keep: (ids) => ask("keep", [ids]) as ReturnType<Workshop["keep"]>,
     compile: async (commit, have) => {
       const asked = open();
       const parcel = (await asked.ask("compile", [commit, have])) as Parcel;

@@ -7,7 +7,7 @@ import type { Work } from "../lib/slices.ts";
 import type { Problem } from "../sdk/errors.ts";
 import { type Commit, type CommitSet, type Declaration, declarationKey, type Kind } from "../sdk/kind.ts";
 import { mayRefer, type Settings } from "./settings.ts";
-import type { Source } from "./source.ts";
+import type { Found, Source } from "./source.ts";
 
 export interface DocumentFile {
   readonly path: string;
@@ -50,6 +50,11 @@ export interface Workshop {
   /** The head of the branch, fetched. */
   fetch(): Promise<Commit>;
   descends(commit: Commit, ancestor: string): Promise<boolean>;
+  /** These four ask what was fetched already, and never the remote. */
+  find(name: string): Promise<Found>;
+  last(): Promise<Commit | null>;
+  ahead(commit: string, base: string): Promise<number>;
+  keep(ids: readonly string[]): Promise<void>;
   /** `have` is the serial of the last set received, null for none. */
   compile(commit: Commit, have: number | null): Promise<Parcel>;
   close(): Promise<void>;
@@ -103,6 +108,10 @@ export function createWorkshop(
   return {
     fetch: () => source.fetch(),
     descends: (commit, ancestor) => source.descends(commit, ancestor),
+    find: (name) => source.find(name),
+    last: () => source.last(),
+    ahead: (commit, base) => source.ahead(commit, base),
+    keep: (ids) => source.keep(ids),
     compile: async (commit, have) => {
       const { files, problems } = await read(commit);
       if (problems.length > 0) return parcel({ declarations: [], externals: [], problems }, have);

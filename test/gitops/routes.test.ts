@@ -28,6 +28,7 @@ describe("sys/gitops", () => {
     expect(routes.map(({ path, sudo }) => [path, sudo === true])).toEqual([
       ["gitops/status", false],
       ["gitops/sync", true],
+      ["gitops/pin", true],
     ]);
     const before = await ask(routes, "gitops/status", "read");
     expect(before?.data).toMatchObject({
@@ -100,6 +101,48 @@ describe("sys/gitops", () => {
     expect(await answer).toMatchObject({ outcome: "accepted", data: { running: true } });
     gate.resolve();
     expect((await reconciler.sync()).result).toBe("applied");
+    await reconciler.close();
+  });
+
+  test("a pin is made, shown and taken away, with what it changes and who did it", async () => {
+    const upstream = new Upstream();
+    const good = upstream.commit({ "a.yaml": "alpha\n" });
+    const { reconciler, timer, target } = await bench(upstream);
+    const routes = gitopsRoutes(reconciler, timer);
+    await ask(routes, "gitops/sync", "update");
+    const bad = upstream.commit({ "a.yaml": "evil\n" });
+    await ask(routes, "gitops/sync", "update");
+    await expect(ask(routes, "gitops/pin", "read")).rejects.toMatchObject({ code: "not_found" });
+    for (const commit of ["main", "HEAD~1", "abc123", good.toUpperCase(), `${good} `, "-".repeat(8)]) {
+      await expect(ask(routes, "gitops/pin", "update", { commit })).rejects.toThrow("commit id in lower-case hex");
+    }
+    for (const reason of ["two\nlines", "x".repeat(201)]) {
+      expect(() => ask(routes, "gitops/pin", "update", { commit: good, reason })).toThrow("reason");
+    }
+    const answer = await ask(routes, "gitops/pin", "update", { commit: good.slice(0, 12), reason: "bad merge" });
+    const pinned = { commit: good, by: "token-ops", reason: "bad merge", behind: 1 };
+    expect(answer?.data).toMatchObject({
+      state: "pinned",
+      in_sync: false,
+      pinned,
+      changed: [
+        { action: "create", kind: "Policy", mount: null, name: "alpha" },
+        { action: "delete", kind: "Policy", mount: null, name: "evil" },
+      ],
+    });
+    expect((await ask(routes, "gitops/pin", "read"))?.data).toMatchObject(pinned);
+    expect((await ask(routes, "gitops/sync", "update"))?.data).toMatchObject({ state: "pinned", in_sync: false });
+    const after = await ask(routes, "gitops/pin", "delete");
+    expect(after?.data).toMatchObject({
+      state: "applied",
+      in_sync: true,
+      pinned: null,
+      applied_commit: { commit: bad },
+    });
+    expect(target.entries.filter(({ by }) => by === "token-ops").map(({ phase }) => phase)).toEqual([
+      "pinned",
+      "unpinned",
+    ]);
     await reconciler.close();
   });
 });

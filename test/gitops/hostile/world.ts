@@ -96,6 +96,8 @@ export class World {
   readonly good: string;
   readonly port: number;
   readonly running: Running;
+  /** Commits that were live: these the clone keeps. */
+  readonly #lives: Set<string>;
   #token = "";
   #listing = "";
   #resident = 0;
@@ -106,6 +108,7 @@ export class World {
     this.good = good;
     this.port = port;
     this.running = running;
+    this.#lives = new Set([good]);
     this.clone = join(around.folder, "writ/cache/gitops/clone.git");
   }
 
@@ -195,7 +198,9 @@ export class World {
     for (const line of this.around.sprung()) say(`ran ${line}`);
     if (this.around.listing() !== this.#listing) say("something was written outside the clone");
     const refs = git(this.clone, ["for-each-ref", "--format=%(refname)"]);
-    if (refs.split("\n").some((ref) => !/^(?:|refs\/writ\/head|refs\/replace\/.*)$/.test(ref)))
+    this.#lives.add(live);
+    const kept = [...this.#lives].map((id) => `refs/writ/kept/${id}`);
+    if (refs.split("\n").some((ref) => !/^(?:|refs\/writ\/head|refs\/replace\/.*)$/.test(ref) && !kept.includes(ref)))
       say(`the clone has refs ${refs.replaceAll("\n", " ")}`);
     if (memory.server > mostServer) say(`the server took ${memory.server.toFixed(0)} MiB more`);
     if (memory.started > mostStarted) say(`git took ${memory.started.toFixed(0)} MiB`);
