@@ -1,6 +1,7 @@
 // A file of lines that only grows, for one writer. Calls go through the thread pool, so that a disk that hangs stops this file
 // and nothing else; but without `sync` and on a file system of this machine, a write is a copy into memory that takes less
-// time than a thread's way to it and back, and is made at once. After the first one that was slow, none is.
+// time than a thread's way to it and back, and is made at once. After one that was slow, none is until the disk has been quick
+// for a while: a process that had to wait for its turn on a busy machine looks the same, and is over.
 // Must hold: after `append` resolves, the bytes are with the system (with `sync`, on the disk); after it rejects, none of
 // them will be read: what was half written is cut off before anything else is. Only lines that end in a newline count;
 // what a crash left behind the last one is moved aside when the file is opened. A failed sync is never tried again: the
@@ -30,6 +31,9 @@ const local: ReadonlySet<number> = new Set([
 ]);
 /** Milliseconds: a copy into memory takes a thousandth of it. */
 const slowMs = 50;
+/** Milliseconds without a slow write until one is made at once again: the first time, and at most. */
+const firstPause = 1_000;
+const longestPause = 60_000;
 
 export interface JournalOptions {
   /** Permissions, such as 0o600. */
@@ -38,8 +42,8 @@ export interface JournalOptions {
   readonly sync: boolean;
   /** Told of a cut last line that was moved aside: to which file, and how many bytes. */
   readonly torn?: (aside: string, bytes: number) => void;
-  /** Told of a write that was made at once and took that many milliseconds: none is from then on. */
-  readonly slow?: (took: number) => void;
+  /** Told of a write that was made at once and took that many milliseconds, and for how many none is. */
+  readonly slow?: (took: number, pause: number) => void;
   /** Milliseconds, for tests: steady, from anywhere. */
   readonly clock?: () => number;
 }
@@ -145,8 +149,10 @@ export class Journal {
   /** Set while bytes behind `#size` wait to be cut off. */
   #dirty = false;
   #broken: JournalError | null = null;
-  /** Whether writes are made at once. */
-  #inline: boolean;
+  /** Whether writes may be made at once, and from when on. */
+  readonly #inline: boolean;
+  #quickFrom = Number.NEGATIVE_INFINITY;
+  #pause = firstPause / 2;
 
   private constructor(path: string, options: JournalOptions, fd: number, size: number, inline: boolean) {
     this.#inline = inline;
@@ -197,7 +203,8 @@ export class Journal {
     if (this.#dirty) await this.#cut();
     try {
       for (let done = 0; done < bytes.length;) {
-        done += this.#inline ? this.#writeNow(bytes, done) : await writeSome(this.#fd, bytes, done);
+        const count = this.#inline ? this.#writeTimed(bytes, done) : writeSome(this.#fd, bytes, done);
+        done += typeof count === "number" ? count : await count;
       }
     } catch (error) {
       this.#dirty = true;
@@ -212,16 +219,23 @@ export class Journal {
     await calls.close(this.#fd);
   }
 
-  #writeNow(bytes: Uint8Array, from: number): number {
+  /** At once, unless a write was slow a short time ago. */
+  #writeTimed(bytes: Uint8Array, from: number): number | Promise<number> {
     const clock = this.#options.clock ?? performance.now.bind(performance);
     const began = clock();
-    const count = writeSync(this.#fd, bytes, from, bytes.length - from, null);
-    const took = clock() - began;
-    if (took > slowMs) {
-      this.#inline = false;
-      this.#options.slow?.(Math.round(took));
-    }
-    return count;
+    const atOnce = began >= this.#quickFrom;
+    const ended = (count: number): number => {
+      const now = clock();
+      if (now - began <= slowMs) return count;
+      if (atOnce) {
+        this.#pause = Math.min(2 * this.#pause, longestPause);
+        this.#options.slow?.(Math.round(now - began), this.#pause);
+      }
+      this.#quickFrom = now + this.#pause;
+      return count;
+    };
+    if (!atOnce) return writeSome(this.#fd, bytes, from).then(ended);
+    return ended(writeSync(this.#fd, bytes, from, bytes.length - from, null));
   }
 
   async #cut(): Promise<void> {

@@ -48,10 +48,11 @@ class FileDevice implements AuditDevice {
     this.#path = settings.path;
     const torn = (aside: string, bytes: number): void =>
       log.warn("the audit file ended in half a line, which was moved aside", { device: name, file: aside, bytes });
-    const slow = (took: number): void =>
-      log.warn("a write to the audit file was slow: from now on the server does not wait for one", {
+    const slow = (took: number, pause: number): void =>
+      log.warn("a write to the audit file was slow: for a while the server does not wait for one", {
         device: name,
         took_ms: took,
+        pause_ms: pause,
       });
     this.#options = { mode: Number.parseInt(settings.mode, 8), sync: settings.sync === "batch", torn, slow };
   }
