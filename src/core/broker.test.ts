@@ -69,6 +69,18 @@ describe("keeping", () => {
     expect(await sound(probe)).toMatchObject({ ok: true, count: 9 });
   });
 
+  test("the memory of a batch is not written over while a device has it, though others need it no more", async () => {
+    const [quick, slow] = [new Probe("quick"), new Probe("slow")];
+    slow.mode = "hang";
+    const broker = await openBroker([quick, slow], { bounds: { spare: 100_000, most: 1 << 24 } });
+    for (let turn = 0; turn < 20; turn++) await broker.reconcile({ text: `${turn}`.padEnd(100_000, "x") });
+    expect([quick.lines.length, slow.lines.length]).toEqual([20, 0]);
+    slow.release();
+    await turns(100);
+    expect(slow.lines.join("")).toBe(quick.lines.join(""));
+    expect(await sound(slow)).toMatchObject({ ok: true, count: 20 });
+  });
+
   test("while a write is under way what comes is collected for the next one", async () => {
     const probe = new Probe("a");
     probe.mode = "hang";
@@ -116,9 +128,9 @@ describe("not keeping", () => {
   test("without a device nothing opens; closed, nothing is kept", async () => {
     const broker = new Broker({ log, clock, deadlineMs, timer: hand });
     await expect(broker.open({ devices: [], hashKey })).rejects.toMatchObject({ code: "audit" });
-    const exchange = exchangeOf();
-    expect(await outcome(broker.request(exchange))).toBe("audit");
-    expect(await outcome(broker.response(exchange, { response: {} }))).toBe("audit");
+    const begun = broker.request(exchangeOf());
+    expect(await outcome(begun.kept)).toBe("audit");
+    expect(await outcome(broker.response(begun, { response: {} }))).toBe("audit");
     expect(() => broker.hash("x")).toThrow(VaultError);
     expect(broker.head()).toBeNull();
   });
@@ -163,19 +175,24 @@ describe("not keeping", () => {
     const probe = new Probe("a");
     probe.mode = "hang";
     const broker = await openBroker([probe]);
-    const exchange = exchangeOf();
-    void broker.request(exchange); // a read: the door does not wait for it
+    const begun = broker.request(exchangeOf()); // a read: the door does not wait for it
     await hand.move(2 * deadlineMs);
     probe.release();
     await hand.move(1000);
     expect(probe.lines).toHaveLength(1);
-    expect(await outcome(broker.response(exchange, { response: { data: { secret: "withheld" } } }))).toBe("audit");
+    expect(await outcome(broker.response(begun, { response: { data: { secret: "withheld" } } }))).toBe("audit");
     expect(await outcome(serve(broker))).toBe("kept");
   });
 
-  test("a response without its request is refused", async () => {
+  test("a response whose request entry is in a log that was closed since is refused", async () => {
     const broker = await openBroker([new Probe("a")]);
-    await expect(broker.response(exchangeOf(), { response: {} })).rejects.toMatchObject({ code: "internal" });
+    const begun = broker.request(exchangeOf());
+    await broker.close();
+    const probe = new Probe("b");
+    await broker.open({ devices: [{ device: probe, required: false }], hashKey });
+    expect(await outcome(broker.response(begun, { response: {} }))).toBe("audit");
+    await turns();
+    expect(probe.lines).toHaveLength(0);
   });
 
   test("memory is bounded: what no device keeps is refused at once beyond the limit", async () => {
@@ -203,8 +220,9 @@ describe("not keeping", () => {
         throw new TypeError("no");
       },
     });
-    expect(await outcome(broker.request(exchange))).toBe("audit");
-    await expect(broker.response(exchange, { response: {} })).rejects.toThrow(VaultError);
+    const begun = broker.request(exchange);
+    expect(await outcome(begun.kept)).toBe("audit");
+    await expect(broker.response(begun, { response: {} })).rejects.toThrow(VaultError);
   });
 });
 

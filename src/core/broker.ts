@@ -50,11 +50,22 @@ interface Live {
   readonly trail: Trail;
   readonly chain: Chain;
   readonly record: HeadRecord | null;
-  /** What the response entry needs of the request entry. */
-  readonly exchanges: WeakMap<Exchange, { readonly shared: Shared; readonly wait: Wait }>;
   /** Stops the timer of the next save. */
   cancel: () => void;
   saved: number;
+}
+
+/** A request entry, and what its response entry needs of it. The door holds it: a map by exchange would cost each request
+ *  more than the object, and keep it alive longer. */
+export interface Begun {
+  /** Need not be waited for: the response entry fails where it did. */
+  readonly kept: Promise<void>;
+  readonly entry: {
+    readonly live: Live;
+    readonly exchange: Exchange;
+    readonly shared: Shared;
+    readonly wait: Wait;
+  } | null;
 }
 
 const bounds: Bounds = { spare: 8 * 1024 * 1024, most: 64 * 1024 * 1024 };
@@ -109,7 +120,6 @@ export class Broker {
       trail,
       chain,
       record,
-      exchanges: new WeakMap(),
       cancel: () => {},
       saved: remembered?.seq ?? 0,
     };
@@ -119,29 +129,28 @@ export class Broker {
     this.#schedule(live);
   }
 
-  /** The request entry. The promise need not be waited for: `response` fails where it did. */
-  request(exchange: Exchange): Promise<void> {
+  /** The request entry. */
+  request(exchange: Exchange): Begun {
     const live = this.#live;
-    if (live === null) return rejected(closed());
+    if (live === null) return { kept: rejected(closed()), entry: null };
     try {
       const shared = live.format.shared(exchange);
       const wait = live.trail.add(live.format.request(this.#options.clock.now(), shared));
-      live.exchanges.set(exchange, { shared, wait });
-      return wait.kept;
+      return { kept: wait.kept, entry: { live, exchange, shared, wait } };
     } catch (error) {
-      return rejected(unwritten(error));
+      return { kept: rejected(unwritten(error)), entry: null };
     }
   }
 
-  /** The response entry; `request` came first. Resolves once both are kept. */
-  response(exchange: Exchange, outcome: Outcome): Promise<void> {
-    const live = this.#live;
-    if (live === null) return rejected(closed());
-    const before = live.exchanges.get(exchange);
-    if (before === undefined) return rejected(new VaultError("internal", "a response entry without its request entry"));
+  /** The response entry. Resolves once both are kept. */
+  response({ kept, entry }: Begun, outcome: Outcome): Promise<void> {
+    if (entry === null) return kept;
+    const { live, exchange, shared, wait: before } = entry;
+    // One that was opened since has another chain.
+    if (live !== this.#live) return rejected(closed());
     try {
-      const wait = live.trail.add(live.format.response(this.#options.clock.now(), before.shared, exchange, outcome));
-      return before.wait.failed ? before.wait.kept : wait.kept;
+      const wait = live.trail.add(live.format.response(this.#options.clock.now(), shared, exchange, outcome));
+      return before.failed ? before.kept : wait.kept;
     } catch (error) {
       return rejected(unwritten(error));
     }

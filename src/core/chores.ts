@@ -57,7 +57,8 @@ async function readSecret(core: Core, from: { readonly path: string; readonly ke
     facts: null,
     allowed: true,
   };
-  await core.broker.request(exchange);
+  const begun = core.broker.request(exchange);
+  await begun.kept;
   const call = {
     core,
     generation,
@@ -75,7 +76,7 @@ async function readSecret(core: Core, from: { readonly path: string; readonly ke
     (response) => ({ response: response ?? {} }),
     (error: unknown) => ({ error: core.vaultError(error, request.id) }),
   );
-  await core.broker.response(exchange, outcome);
+  await core.broker.response(begun, outcome);
   if ("error" in outcome && outcome.error.code !== "not_found") throw outcome.error;
   const found = "error" in outcome ? null : outcome.response.data;
   const data = (found?.["data"] ?? found) as Readonly<Record<string, unknown>> | null | undefined;

@@ -78,7 +78,8 @@ async function serve(core: Core, sent: Request): Promise<Response> {
     allowed: resolved.refusal === null,
   };
   const always = match?.route.always === true && resolved.refusal === null;
-  const kept = core.broker.request(exchange);
+  const begun = core.broker.request(exchange);
+  const { kept } = begun;
   // A read waits once: its response entry stands behind this one in the same order, and fails with it.
   if (always) await kept.catch(() => core.log.security("sealed without an audit entry: no device kept it"));
   else if (handlerOf !== null && (mutates(handlerOf, operation) || request.wrapTtl)) await kept;
@@ -92,7 +93,7 @@ async function serve(core: Core, sent: Request): Promise<Response> {
   if (request.wrapTtl !== undefined && inner !== undefined)
     outcome = await wrap(core, asked, inner, session?.principal.displayName ?? "");
   try {
-    await core.broker.response(exchange, outcome);
+    await core.broker.response(begun, outcome);
   } catch (error) {
     if (!always) {
       for (const response of new Set([outcome.response, inner])) if (response) await withdraw(core, response);

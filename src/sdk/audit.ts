@@ -34,7 +34,8 @@ export interface AuditDevice {
    *  that fell behind; none where it does not hold line `from`. */
   read(from: number, limit: number): Promise<Uint8Array[]>;
   /** Resolves once kept, in this device's sense. One call at a time; batches are consecutive, but for lines that no device
-   *  has any more. A batch that begins at or before the head is refused. */
+   *  has any more. A batch that begins at or before the head is refused. Once this has settled, the memory of the batch is
+   *  used again: what a device wants longer, it copies. */
   write(batch: Batch): Promise<void>;
   /** After an outside rotation of its file. */
   reopen?(): Promise<void>;

@@ -65,8 +65,7 @@ export async function openBroker(
 
 /** Both entries of one request, waiting as the door does for a read. */
 export async function serve(broker: Broker, exchange = exchangeOf()): Promise<void> {
-  void broker.request(exchange);
-  await broker.response(exchange, { response: { data: { answer: "yes" } } });
+  await broker.response(broker.request(exchange), { response: { data: { answer: "yes" } } });
 }
 
 export const outcome = (promise: Promise<unknown>): Promise<string> =>

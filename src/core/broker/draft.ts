@@ -23,11 +23,15 @@ const utf8Most = 3;
 const startSize = 64 * 1024;
 /** What one large batch needed is not held for ever. */
 const keptSize = 1024 * 1024;
+/** Memories that were given back: as many batches are under way at most times. */
+const mostSpare = 2;
 
 export class Draft {
-  #bytes = Buffer.allocUnsafe(startSize);
+  #bytes: Buffer = Buffer.allocUnsafe(startSize);
   #size = 0;
   #round = 0;
+  /** New memory of this size costs more than to write it full: its pages have to be found first. */
+  readonly #spare: Buffer[] = [];
 
   get size(): number {
     return this.#size;
@@ -35,7 +39,7 @@ export class Draft {
 
   /** Starts over. */
   clear(): void {
-    if (this.#bytes.length > keptSize) this.#bytes = Buffer.allocUnsafe(startSize);
+    if (this.#bytes.length > keptSize) this.#bytes = this.#fresh();
     this.#size = 0;
     this.#round += 1;
   }
@@ -76,13 +80,24 @@ export class Draft {
     return this.#bytes.subarray(start, this.#size);
   }
 
-  /** What was written, in memory of its own; `clear` is next. What is large and fills its
-   *  memory is given away instead of copied. */
+  /** What was written, in memory of its own; `clear` is next. What fills a good part of its memory is given away with
+   *  it instead of copied. */
   take(): Buffer {
     const written = this.#bytes.subarray(0, this.#size);
-    if (this.#size <= keptSize || this.#size < 0.75 * this.#bytes.length) return Buffer.from(written);
-    this.#bytes = Buffer.allocUnsafe(startSize);
+    if (4 * this.#size < this.#bytes.length) return Buffer.from(written);
+    this.#bytes = this.#fresh();
     return written;
+  }
+
+  /** Takes back what `take` gave, from whom nobody else has it any more: it will be written over. */
+  give(written: Buffer): void {
+    const { byteLength } = written.buffer;
+    if (this.#spare.length >= mostSpare || written.byteOffset !== 0) return;
+    if (byteLength >= startSize && byteLength <= keptSize) this.#spare.push(Buffer.from(written.buffer));
+  }
+
+  #fresh(): Buffer {
+    return this.#spare.pop() ?? Buffer.allocUnsafe(startSize);
   }
 
   #room(more: number): void {

@@ -125,7 +125,11 @@ export class Feed {
   async #step(): Promise<void> {
     const next = this.#kept.seq + 1;
     const ready = this.#chain.window.batch(next) ?? (await this.#fetch(next)) ?? this.#skip(next);
-    if (ready.batch !== null) await this.device.write(ready.batch);
+    try {
+      if (ready.batch !== null) await this.device.write(ready.batch);
+    } finally {
+      ready.done?.();
+    }
     this.#kept = ready.head;
   }
 
@@ -207,6 +211,8 @@ export class Feed {
 interface Ready {
   readonly batch: Batch | null;
   readonly head: Head;
+  /** Where its memory is the window's. */
+  done?(): void;
 }
 
 /** The head after `lines`, or null where they do not follow `head`. After nothing (seq 0) only line 1 follows. */

@@ -16,6 +16,8 @@ class Chunk {
   readonly bytes: Buffer;
   /** Of the last line. */
   readonly hash: string;
+  /** Batches under way that have its memory. */
+  users = 0;
   /** Where each line ends. */
   readonly #ends: readonly number[];
 
@@ -27,9 +29,21 @@ class Chunk {
     this.#ends = ends;
   }
 
+  /** Bytes that it holds, where its memory is more than its lines take. */
+  get held(): number {
+    return this.bytes.byteOffset === 0 ? this.bytes.buffer.byteLength : this.bytes.length;
+  }
+
   get lines(): readonly Uint8Array[] {
     return this.#ends.map((end, index) => this.bytes.subarray(this.#ends[index - 1] ?? 0, end));
   }
+}
+
+/** What a device is sent. `done` follows once it lets go of it: the memory is then written over. */
+export interface Loan {
+  readonly batch: Batch;
+  readonly head: Head;
+  done(): void;
 }
 
 export interface Bounds {
@@ -86,13 +100,14 @@ export class Window {
       draft.addByte(newline);
       ends.push(draft.size);
     }
-    this.#chunks.push(new Chunk(first, seq, draft.take(), ends, hash));
-    this.#bytes += draft.size;
+    const chunk = new Chunk(first, seq, draft.take(), ends, hash);
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.held;
     this.#head = { seq, hash };
   }
 
   /** What follows line `from - 1`, about 4 MiB at most, and the hash of its last line; null where `from` is not here. */
-  batch(from: number): { readonly batch: Batch; readonly head: Head } | null {
+  batch(from: number): Loan | null {
     const start = this.#chunks.findIndex((chunk) => from <= chunk.last);
     const opening = this.#chunks[start];
     if (opening === undefined || from < opening.first) return null;
@@ -109,9 +124,14 @@ export class Window {
     const taken = this.#chunks.slice(start, end);
     const { last: seq, hash } = taken.at(-1) ?? opening;
     const head = { seq, hash };
+    for (const chunk of taken) chunk.users++;
+    const done = (): void => {
+      for (const chunk of taken) chunk.users--;
+    };
     if (from === opening.first) {
       const bytes = taken.length === 1 ? opening.bytes : Buffer.concat(taken.map((chunk) => chunk.bytes));
       return {
+        done,
         head,
         batch: {
           first: from,
@@ -125,7 +145,7 @@ export class Window {
       };
     }
     const lines = taken.flatMap((chunk) => chunk.lines).slice(from - opening.first);
-    return { batch: { first: from, head, lines, bytes: Buffer.concat(lines) }, head };
+    return { batch: { first: from, head, lines, bytes: Buffer.concat(lines) }, head, done };
   }
 
   /** The hash of a line that is here. */
@@ -142,7 +162,8 @@ export class Window {
     let drop = 0;
     for (const chunk of this.#chunks) {
       if (chunk.last > all && (chunk.last > some || this.#bytes <= this.#bounds.spare)) break;
-      this.#bytes -= chunk.bytes.length;
+      this.#bytes -= chunk.held;
+      if (chunk.users === 0) this.#draft.give(chunk.bytes);
       drop++;
     }
     if (drop > 0) this.#chunks.splice(0, drop);

@@ -34,8 +34,7 @@ async function audit(core: Core, request: Request, error: VaultError): Promise<v
   const mount = generation.mounts.route(request.path)?.audit ?? null;
   const nobody = { principal: null, fields: null, rule: null, facts: null, allowed: false };
   const exchange = { request, mount, generation: generation.id, ...nobody };
-  void broker.request(exchange);
-  await broker.response(exchange, { error });
+  await broker.response(broker.request(exchange), { error });
 }
 
 export async function limited(
