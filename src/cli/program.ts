@@ -4,6 +4,7 @@
 import { Command, CommanderError } from "commander";
 import { CommandError } from "./client.ts";
 import { example, type Shell } from "./command.ts";
+import { crises } from "./crisis.ts";
 import { daily } from "./daily.ts";
 import { type Io, processIo } from "./io.ts";
 import { audits, offline } from "./offline.ts";
@@ -28,6 +29,7 @@ export async function createProgram(shell: Shell, args: readonly string[] = []):
   servers(program, shell);
   daily(program, shell);
   repository(program, shell);
+  crises(program, shell);
   operators(program, shell);
   audits(program, shell);
   offline(program, shell);

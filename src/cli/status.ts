@@ -1,6 +1,7 @@
 // `writ status`, `writ sync`: where Git, the audit and the vault stand.
 
 import { type Answer, type Client, CommandError } from "./client.ts";
+import { blocksIn, blockText } from "./blocks.ts";
 import type { Io } from "./io.ts";
 import { isTable, plain } from "./show.ts";
 
@@ -137,6 +138,12 @@ function shown(answer: Answer | null, path: string, what: string, of: (body: Ans
   return of(answer.body);
 }
 
+/** What is blocked, whatever Git says; no line where nothing is. */
+export function blockLines(answer: Answer): readonly string[] {
+  if (answer.status === 403) return ["Blocked     not shown: the token may not list sys/blocks"];
+  return blocksIn(answer).map((block) => plain(`Blocked     ${blockText(block)}`));
+}
+
 export const dataOf = (body: Answer["body"]): unknown => body?.["data"] ?? body;
 
 /** Exit code 0 where the vault serves, 2 where it is sealed or not initialised. */
@@ -155,10 +162,20 @@ export async function status(
   const sealed = seal["sealed"] !== false;
   const ask = (path: string): Promise<Answer | null> =>
     sealed || client.token === null ? Promise.resolve(null) : client.call("GET", path, undefined, [403, 404]);
-  const [git, audit] = await Promise.all([ask("sys/gitops/status"), ask("sys/audit")]);
+  const [git, audit, blocked] = await Promise.all([
+    ask("sys/gitops/status"),
+    ask("sys/audit"),
+    ask("sys/blocks?list=true"),
+  ]);
   if (options.json || !isTable(io, options)) {
     const data = (answer: Answer | null): unknown => (answer?.status === 200 ? dataOf(answer.body) : null);
-    io.out(JSON.stringify({ seal, gitops: data(git), audit: data(audit) }, null, 2));
+    io.out(
+      JSON.stringify(
+        { seal, gitops: data(git), audit: data(audit), blocks: blocked?.status === 200 ? blocksIn(blocked) : null },
+        null,
+        2,
+      ),
+    );
     return sealed ? 2 : 0;
   }
   const state =
@@ -174,6 +191,7 @@ export async function status(
   io.out(plain(`Version     ${String(seal["version"])}, storage ${String(seal["storage_type"])}`));
   if (sealed) return 2;
   for (const line of shown(git, "sys/gitops/status", "Git", (body) => lines(dataOf(body) as GitStatus))) io.out(line);
+  if (blocked !== null) for (const line of blockLines(blocked)) io.out(line);
   for (const line of shown(audit, "sys/audit", "Audit", (body) => auditLines(dataOf(body) as AuditStatus)))
     io.out(line);
   return 0;

@@ -3,6 +3,7 @@
 import { VaultError } from "../sdk/errors.ts";
 import type { Resource } from "../sdk/mount.ts";
 import type { Request } from "../sdk/request.ts";
+import { blockChores } from "./blocks/revocations.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
 import type { Principal } from "./exchange.ts";
@@ -22,6 +23,7 @@ const seeder: Principal = {
   tokenPolicies: [],
   identityPolicies: [],
   entityId: "",
+  origins: [],
   metadata: {},
   tokenType: "service",
   issuedAt: 0,
@@ -34,6 +36,9 @@ async function readSecret(core: Core, from: { readonly path: string; readonly ke
   const mounted = generation.mounts.route(from.path);
   const match = mounted?.match(from.path.slice(mounted.path.length));
   const entry = match?.route.on.read;
+  if (generation.blocks?.refusesMount(mounted?.accessor ?? "")) {
+    throw new VaultError("denied", `from_secret: ${mounted?.path ?? ""} is blocked`);
+  }
   if (!mounted || !match || !entry || mounted.class !== "secret") {
     throw new VaultError("invalid", `from_secret: no secret engine answers at ${from.path}`);
   }
@@ -139,6 +144,7 @@ export function chores(core: () => Core): Readonly<Record<string, TaskHandler>> 
       await found?.resource.remove?.({ mount: found.mount, name: text(args["name"]) });
     },
     seed: (args) => seed(core(), text(args["key"])),
+    ...blockChores(core),
     ...endChores(core),
   };
 }

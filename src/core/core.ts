@@ -12,6 +12,8 @@ import { AclCache } from "../policy/match.ts";
 import type { AuditDevices } from "./auditDevices.ts";
 import type { Barrier } from "./barrier/barrier.ts";
 import type { Broker } from "./broker.ts";
+import { originsOf } from "./blocks/origins.ts";
+import { Revocations } from "./blocks/revocations.ts";
 import { Census } from "./census.ts";
 import { chores } from "./chores.ts";
 import { Failures } from "./failures.ts";
@@ -89,6 +91,7 @@ export class Core {
   readonly settings: Settings;
   readonly census: Census;
   readonly quotas: Quotas;
+  readonly revocations: Revocations;
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
   readonly #system: readonly SystemMount[];
@@ -124,6 +127,7 @@ export class Core {
       key: barrier.mac("token"),
       clock,
       tasks: () => this.tasks,
+      refuses: (entry) => this.generation.blocks?.refuses(originsOf(entry)) === true,
       onRevoked: (id) => this.sessions.forget(id),
       onDue: () => void this.leases.tick(),
       onEnded: (entries) => {
@@ -152,6 +156,7 @@ export class Core {
       logins: () => this.logins,
     });
     this.leases = new Leases({ core: () => this, root: this.root, clock, log, deadline: options.leaseDeadline });
+    this.revocations = new Revocations(() => this);
     this.mounts = new Mounts({
       plugins: options.plugins,
       root: this.root,

@@ -15,6 +15,8 @@ export interface Principal {
   readonly tokenPolicies: readonly string[];
   readonly identityPolicies: readonly string[];
   readonly entityId: string;
+  /** Entities, logins and mappings in whose name it asks: what it makes has them too. */
+  readonly origins: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
   readonly tokenType: "service" | "batch";
   /** Milliseconds since 1970. */

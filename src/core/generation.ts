@@ -4,6 +4,8 @@ import type { KeyObject } from "node:crypto";
 import type { Work } from "../lib/slices.ts";
 import type { Commit, Declaration } from "../sdk/kind.ts";
 import { defaultPolicy, type Policy, policyOf, rootPolicy, wrappingName, wrappingPolicy } from "../policy/compile.ts";
+import { Blocks } from "./blocks/blocks.ts";
+import { blockKind } from "./blocks/block.ts";
 import { Directory } from "./identity/directory.ts";
 import { type Mounts, type MountState, type MountTable, mountKinds } from "./mounts.ts";
 import type { Table } from "./table.ts";
@@ -30,6 +32,8 @@ export interface Generation {
   readonly table: Table;
   readonly mounts: MountTable;
   readonly identity: Directory;
+  /** What is blocked, whatever else it is allowed; null where nothing is. */
+  readonly blocks: Blocks | null;
   /** Null where no such policy exists. */
   policy(name: string): Policy | null;
 }
@@ -57,6 +61,8 @@ export function* building(input: BuildInput): Work<Generation> {
     sameMounts && same("Entity") && same("Group")
       ? previous.identity
       : yield* Directory.of(table, mounts, input.identityKey);
+  const sameBlocks = previous !== null && identity === previous.identity && same(blockKind);
+  const blocks = sameBlocks ? previous.blocks : Blocks.of(table, mounts, identity);
   const policies = table.shelf("Policy", null);
   return {
     id: generationId(record),
@@ -64,6 +70,7 @@ export function* building(input: BuildInput): Work<Generation> {
     table,
     mounts,
     identity,
+    blocks,
     policy: (name) => {
       if (name === "root") return rootPolicy;
       const declaration = policies.get(name);

@@ -11,6 +11,7 @@ import type { Operation, Request, Response } from "../sdk/request.ts";
 import type { Facts } from "../policy/facts.ts";
 import type { Decision } from "../policy/match.ts";
 import { factsOf } from "./asking.ts";
+import { barAddress, barMount, isBarred } from "./blocks/bars.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
 import { denial } from "./denial.ts";
@@ -91,7 +92,7 @@ async function serve(core: Core, sent: Request): Promise<Response> {
   }
   const inner = outcome.response;
   if (request.wrapTtl !== undefined && inner !== undefined)
-    outcome = await wrap(core, asked, inner, session?.principal.displayName ?? "");
+    outcome = await wrap(core, asked, inner, session?.principal ?? null);
   try {
     await core.broker.response(begun, outcome);
   } catch (error) {
@@ -161,6 +162,7 @@ function resolveNow(
   const { token, operation } = request;
   if (token === null || match === null || match.route.unauthenticated || request.wrapTtl !== undefined) return null;
   if (operation === "update" && match.route.exists) return null;
+  if (generation.blocks !== null && isBarred(generation.blocks, request, mounted)) return null;
   const session = core.sessions.peek(token, generation);
   if (session === null || session.entry.num_uses !== 0 || session.acl.conditional) return null;
   if (faultOf(session, request) !== null) return null;
@@ -206,6 +208,11 @@ async function resolve(
   let lastUse = false;
   try {
     if (request.wrapTtl) checkWrap(request);
+    const { blocks } = generation;
+    if (blocks !== null) {
+      barAddress(blocks, request);
+      if (match?.route.unauthenticated) barMount(blocks, request, mounted, operation, null);
+    }
     if (mounted !== null && match?.route.before) {
       const place = { mounted, match, session, operation, issue: null };
       await match.route.before(callOf(core, generation, request, place, {}, () => {}));
@@ -213,6 +220,7 @@ async function resolve(
     if (match?.route.unauthenticated)
       return { mounted, match, session, operation, decision, facts, lastUse, refusal: null };
     session = await authenticate(core, generation, request);
+    if (blocks !== null) barMount(blocks, request, mounted, operation, session);
     if (session.entry.num_uses !== 0) lastUse = await core.useOnce(session.entry.id);
     if (operation === "update" && mounted !== null && match?.route.exists) {
       const place = { mounted, match, session, operation, issue: null };

@@ -154,7 +154,11 @@ export class Ledger {
     }
   }
 
-  async #commit(live: Generation, table: Table, draft: Draft): Promise<Generation> {
+  async #commit(live: Generation, drafted: Table, edits: Draft): Promise<Generation> {
+    // What is known of blocked people is written before this step can take it apart.
+    const learned = live.blocks?.learned(drafted) ?? [];
+    const table = learned.length === 0 ? drafted : drafted.with(learned, []);
+    const draft = learned.length === 0 ? edits : { ...edits, put: [...edits.put, ...learned] };
     const { mounts, tasks, clock, root } = this.#options;
     await sliced(compiling(draft.put));
     const { ops: stateOps, states } = mounts.prepare(draft.put, live.mounts, refuse);

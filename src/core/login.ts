@@ -5,6 +5,7 @@ import { compileCidrs } from "../lib/cidr.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { AuthResult, Grant, Response } from "../sdk/request.ts";
 import type { TokenSpec } from "../sdk/token.ts";
+import { inherited, ofEntity, ofLogin, ofMapping } from "./blocks/origins.ts";
 import type { CoreCall } from "./call.ts";
 import type { Core } from "./core.ts";
 import type { Generation } from "./generation.ts";
@@ -61,6 +62,14 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
       throw new VaultError("denied", "permission denied");
     }
   }
+  const mapping = {
+    accessor: mounted.accessor,
+    kind: resource.kind,
+    name: grant.mapping.name,
+    seq: generation.record.seq,
+  };
+  const issued = grant.origins ?? [];
+  if (generation.blocks?.refuses([ofMapping(mapping), ...issued])) throw new VaultError("denied", "permission denied");
   const { metadata } = grant.alias;
   const name = aliasName(generation, mounted, grant.alias);
   const alias = { accessor: mounted.accessor, name, ...(metadata !== undefined && { metadata }) };
@@ -77,9 +86,10 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
   const made: NewToken = {
     parent: null,
     policies: grantedPolicies(spec).filter((name) => name !== "root"),
-    mapping: { accessor: mounted.accessor, kind: resource.kind, name: grant.mapping.name, seq: generation.record.seq },
+    mapping,
     alias,
     entity_id: entity.id,
+    ...inherited({ mapping, alias, entity_id: entity.id }, issued),
     ...(groups.length > 0 && { groups }),
     display_name: `${mounted.path.slice("auth/".length).replaceAll("/", "-")}${grant.displayName}`.replace(/-$/, ""),
     meta: grant.metadata ?? null,
@@ -111,8 +121,10 @@ export async function entityAt(
 ): Promise<Entity> {
   const { identity } = generation;
   const known = identity.byAlias(alias);
+  if (generation.blocks?.refuses([ofLogin(alias)])) throw new VaultError("denied", "permission denied");
   if (known?.disabled) throw new VaultError("denied", "permission denied");
   const entity = known ?? identity.ofLogin(await core.logins.record(alias, request.time, identity));
+  if (generation.blocks?.refuses([ofEntity(entity.id)])) throw new VaultError("denied", "permission denied");
   return groups.length === 0 ? entity : identity.joined(entity, alias.accessor, groups);
 }
 

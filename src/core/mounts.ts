@@ -51,6 +51,8 @@ export interface Mounted {
   readonly routes: readonly Route[];
   /** Null where it leases nothing. */
   readonly leases: Mount["leases"] | null;
+  /** Null where it issues nothing. */
+  readonly endIssued: NonNullable<Mount["endIssued"]> | null;
   /** The `mount` of an audit entry. */
   readonly audit: NonNullable<Exchange["mount"]>;
 }
@@ -306,6 +308,7 @@ export class Mounts {
       match: compileRoutes(routes),
       routes,
       leases: made.leases ?? null,
+      endIssued: made.endIssued?.bind(made) ?? null,
       audit: { path, type: spec.type, accessor: state.accessor, class: mountClass, clear: clearOf(spec.config) },
     };
     this.#built.set(declaration, mounted);
@@ -356,6 +359,7 @@ export class Mounts {
       match: compileRoutes(mount.routes),
       routes: mount.routes,
       leases: null,
+      endIssued: null,
       audit: {
         path: mount.path,
         type: mount.type,

@@ -7,6 +7,7 @@ import { VaultError } from "../sdk/errors.ts";
 import type { TokenSpec } from "../sdk/token.ts";
 import { type Acl, type AclCache, type Bindings } from "../policy/match.ts";
 import { type Login, loginOf } from "./asking.ts";
+import { ofEntity, originsOf } from "./blocks/origins.ts";
 import type { Principal } from "./exchange.ts";
 import type { Generation } from "./generation.ts";
 import type { Entity } from "./identity/entity.ts";
@@ -144,6 +145,9 @@ export class Sessions {
     if (depth > depthLimit || entry.num_uses < 0) throw deniedError();
     const entity = await this.entityOf(entry, generation);
     if (entity?.disabled) throw deniedError();
+    const own = originsOf(entry);
+    if (entity !== null) own.push(ofEntity(entity.id));
+    if (generation.blocks?.refuses(own)) throw deniedError();
     const parent = await this.#parent(entry, generation, depth);
     const tokenPolicies = ownPolicies(entry, generation, parent);
     const identityPolicies = entity?.policies ?? [];
@@ -168,6 +172,7 @@ export class Sessions {
         tokenPolicies,
         identityPolicies,
         entityId: entity?.id ?? "",
+        origins: [...new Set([...own, ...(parent?.principal.origins ?? [])])],
         metadata: entry.meta ?? {},
         tokenType: entry.type,
         issuedAt: entry.created_at,

@@ -2,11 +2,14 @@
 // Must hold: a commit is refused whole before anything changes where the running vault cannot take it; objects that the
 // API made stay the API's unless the document says adopt.
 
+import { rfc3339 } from "../lib/clock.ts";
 import type { Work } from "../lib/slices.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { ApplyError, type Change, type CommitSet, type Declaration, type Target } from "../sdk/kind.ts";
 import type { Problem } from "../sdk/errors.ts";
 import type { Json } from "../sdk/view.ts";
+import { type Block } from "./blocks/blocks.ts";
+import { documentsOf } from "./blocks/find.ts";
 import type { Core } from "./core.ts";
 import { mountPathOf } from "./kinds.ts";
 import { mountKinds } from "./mounts.ts";
@@ -106,6 +109,9 @@ async function apply(core: Core, set: CommitSet): Promise<void> {
   await core.ledger.edit((table) => drafting(table, set));
 }
 
+const blockedText = ({ spec: { since, by, reason } }: Block): string =>
+  `blocked since ${rfc3339(since)} by ${by.display_name}: ${reason}`;
+
 /** `core` answers null while sealed. */
 export function createTarget(core: () => Core | null): Target {
   const open = (): Core => {
@@ -124,6 +130,8 @@ export function createTarget(core: () => Core | null): Target {
     pending: () => open().tasks.pending(),
     state: (declaration) => {
       const { generation, tasks } = open();
+      const block = generation.blocks?.all.find((one) => documentsOf(one, generation).includes(declaration));
+      if (block !== undefined) return blockedText(block);
       if (Object.keys(declaration.secrets).length === 0 || declaration.mount === null) return "active";
       const mounted = generation.mounts.at(`auth/${declaration.mount}`) ?? generation.mounts.at(declaration.mount);
       const problem = tasks.problem(`${mounted?.accessor ?? ""} ${declaration.kind} ${declaration.name}`);

@@ -8,8 +8,10 @@ import { VaultError } from "../sdk/errors.ts";
 import type { Request, Response, WrapInfo } from "../sdk/request.ts";
 import type { ViewOp } from "../sdk/view.ts";
 import { wrappingName } from "../policy/compile.ts";
+import { ofEntity, type Origins, originsOf } from "./blocks/origins.ts";
 import type { Outcome } from "./broker/entry.ts";
 import type { Core } from "./core.ts";
+import type { Principal } from "./exchange.ts";
 import { entryKey, readEntry } from "./cubbyhole.ts";
 import { envelopeOf, isAbsent } from "./envelope.ts";
 import { checkPath } from "./leases/keys.ts";
@@ -40,16 +42,20 @@ export interface Wrapping {
   /** Seconds. */
   readonly ttl: number;
   readonly displayName: string;
+  /** Of who asked for it. */
+  readonly origins: Origins;
   /** Of what is inside. */
   readonly accessor?: string | undefined;
 }
 
-export async function keepWrapped(core: Core, { text, path, ttl, displayName, accessor }: Wrapping): Promise<WrapInfo> {
+export async function keepWrapped(core: Core, wrapping: Wrapping): Promise<WrapInfo> {
+  const { text, path, ttl, displayName, origins, accessor } = wrapping;
   const made: NewToken = {
     parent: null,
     policies: [wrappingName],
     mapping: null,
     alias: null,
+    ...(origins.length > 0 && { origins }),
     display_name: displayName,
     meta: null,
     path,
@@ -86,7 +92,8 @@ export async function readWrapped(core: Core, id: string): Promise<string | null
 /** The entry of a wrapping token that has not been used; null where it is none. */
 export async function wrappingOf(core: Core, token: string, at: number): Promise<TokenEntry | null> {
   const entry = (await core.tokens.get(core.tokens.idOf(token)))?.value;
-  return entry?.wrapping === true && entry.num_uses > 0 && at < entry.expires_at ? entry : null;
+  if (entry?.wrapping !== true || entry.num_uses <= 0 || at >= entry.expires_at) return null;
+  return core.generation.blocks?.refuses(originsOf(entry)) ? null : entry;
 }
 
 function accessorOf({ auth, data, mountType }: Response): string | undefined {
@@ -96,7 +103,12 @@ function accessorOf({ auth, data, mountType }: Response): string | undefined {
 }
 
 /** What the client gets in place of `response`. Never throws: what `response` carries is ended where it cannot be kept. */
-export async function wrap(core: Core, request: Request, response: Response, displayName: string): Promise<Outcome> {
+export async function wrap(
+  core: Core,
+  request: Request,
+  response: Response,
+  asker: Principal | null,
+): Promise<Outcome> {
   if (request.wrapTtl === undefined || request.wrapTtl === 0 || response.wrapInfo !== undefined) return { response };
   try {
     if (response.stream !== undefined || response.text !== undefined)
@@ -105,7 +117,11 @@ export async function wrap(core: Core, request: Request, response: Response, dis
     // Nothing to tell is nothing to wrap.
     if (text === null) return { response };
     const ttl = Math.min(request.wrapTtl, core.maxLeaseTtl);
-    const wrapping = { text, path: placeOf(request), ttl, displayName, accessor: accessorOf(response) };
+    const displayName = asker?.displayName ?? "";
+    // Of a login, who it made a token for.
+    const { entity_id: id = "" } = response.auth ?? {};
+    const origins = asker?.origins ?? (id === "" ? [] : [ofEntity(id)]);
+    const wrapping = { text, path: placeOf(request), ttl, displayName, origins, accessor: accessorOf(response) };
     return { response: { wrapInfo: await keepWrapped(core, wrapping) } };
   } catch (error) {
     await withdraw(core, response);

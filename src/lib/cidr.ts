@@ -1,7 +1,7 @@
 // Address ranges. An address that cannot be read is in none.
 // Known gap: a range that only several others cover together does not count as lying in them.
 
-import { BlockList, isIP, isIPv4 } from "node:net";
+import { BlockList, isIP, isIPv4, SocketAddress } from "node:net";
 import { foldAddress } from "./address.ts";
 
 interface Range {
@@ -18,6 +18,38 @@ function rangeOf(text: string): Range | null {
   // A zone id names an interface of one machine.
   if (family === 0 || address.includes("%") || length < 0 || length > most || rest.length > 0) return null;
   return { address, family: family === 4 ? "ipv4" : "ipv6", length };
+}
+
+/** The 4 or 16 bytes of an address that can be read. */
+function bytesOf(address: string): number[] {
+  if (isIPv4(address)) return address.split(".").map(Number);
+  const plain = address.replace(/\d+\.\d+\.\d+\.\d+$/, (four) => {
+    const [a = 0, b = 0, c = 0, d = 0] = four.split(".").map(Number);
+    return `${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+  });
+  const [head = "", tail] = plain.split("::");
+  const words = (text: string): number[] =>
+    text === "" ? [] : text.split(":").map((word) => Number.parseInt(word, 16));
+  const [front, back] = [words(head), words(tail ?? "")];
+  const all = [...front, ...Array<number>(tail === undefined ? 0 : 8 - front.length - back.length).fill(0), ...back];
+  return all.flatMap((word) => [word >> 8, word & 255]);
+}
+
+/** The one spelling of a range: its first address and its length; IPv4 ranges in IPv6 spelling are IPv4. Null where it is
+ *  not written right. */
+export function foldCidr(text: string): string | null {
+  const range = rangeOf(text);
+  if (range === null) return null;
+  const bytes = bytesOf(range.address).map((byte, at) => {
+    const bits = Math.min(8, Math.max(0, range.length - at * 8));
+    return byte & (256 - 2 ** (8 - bits));
+  });
+  const mapped = bytes.length === 16 && range.length >= 96 && bytes.slice(0, 12).join() === `${"0,".repeat(10)}255,255`;
+  if (range.family === "ipv4" || mapped) return `${bytes.slice(-4).join(".")}/${range.length - (mapped ? 96 : 0)}`;
+  const words = Array.from({ length: 8 }, (_, at) =>
+    (((bytes[at * 2] ?? 0) << 8) | (bytes[at * 2 + 1] ?? 0)).toString(16),
+  );
+  return `${new SocketAddress({ address: words.join(":"), family: "ipv6" }).address}/${range.length}`;
 }
 
 /** The first that is not written right; null where all are. */

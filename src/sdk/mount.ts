@@ -34,6 +34,9 @@ export interface Caller {
   readonly displayName: string;
   readonly entityId: string;
   readonly policies: readonly string[];
+  /** In whose name it asks, in words of the core: kept beside what lets somebody log in, for `endIssued` and for the grant
+   *  of who logs in with it. */
+  readonly origins: readonly string[];
 }
 
 export interface ResourceReader<T> {
@@ -184,10 +187,19 @@ export interface Resource {
   remove?(context: ResourceContext): Promise<void>;
 }
 
+/** Which of what was issued is to end: all for the mapping `of`, and what `by` says of the origins of who made it. */
+export interface Issued {
+  readonly of: string | null;
+  by(origins: readonly string[]): boolean;
+}
+
 export interface Mount {
   readonly routes: readonly Route[];
   /** By the `type` of a lease's terms. */
   readonly leases?: Readonly<Record<string, LeaseType>>;
+  /** Ends what lets somebody log in and is kept beside declarations (secret ids), where `which` says so. Gives how many
+   *  ended. Runs again after a crash. */
+  endIssued?(which: Issued): Promise<number>;
 }
 
 /** What a plugin folder's index.ts exports as `plugin`. */

@@ -46,6 +46,8 @@ export interface Grant {
     readonly also?: string;
     readonly metadata?: Readonly<Record<string, string>>;
   };
+  /** Whose making what was proved with is, as `call.caller.origins` said then. */
+  readonly origins?: readonly string[];
   readonly displayName: string;
   /** The declaration that made the grant: its token_* fields decide policies and TTLs, now and on later requests. */
   readonly mapping: { readonly resource: string; readonly name: string };

@@ -47,7 +47,7 @@ export interface World extends Harness {
 }
 
 export async function world(options: HarnessOptions = {}): Promise<World> {
-  const h = await harness({ ...options, plugins: [directory] });
+  const h = await harness({ ...options, plugins: [directory, ...(options.plugins ?? [])] });
   await h.ask("update", "sys/mounts/secret", { type: "kv", options: { version: "1" } });
   await h.ask("update", "secret/app/one", { a: "1" });
   await h.ask("update", "sys/policies/acl/reader", { policy: 'path "secret/app/*" { capabilities = ["read"] }' });

@@ -49,6 +49,7 @@ async function login(roleIds: RoleIds, secretIds: SecretIds, call: Call<typeof l
       mapping: { resource: roles.name, name },
       metadata: { ...bound?.metadata, role_name: name },
       boundCidrs: bound?.token_bound_cidrs ?? [],
+      ...(bound?.origins && { origins: bound.origins }),
     },
   };
 }
@@ -99,6 +100,9 @@ export const plugin: MountPlugin = {
     const roleIds = new RoleIds(context);
     const secretIds = new SecretIds(context);
     return {
+      endIssued: async (which) =>
+        (which.of === null ? 0 : await secretIds.clear(which.of)) +
+        (await secretIds.endWhere((origins) => which.by(origins))),
       routes: [
         roleIdRoute(roleIds),
         ...secretIdRoutes(secretIds),

@@ -23,14 +23,22 @@ export interface SecretId {
   /** Addresses that may log in with it. */
   readonly cidr_list: readonly string[];
   readonly token_bound_cidrs: readonly string[];
+  /** In whose name it was made. Those older than this have none. */
+  readonly origins?: readonly string[];
 }
 
-export type Terms = Pick<SecretId, "ttl" | "num_uses" | "metadata" | "cidr_list" | "token_bound_cidrs">;
+export type Terms = Pick<SecretId, "ttl" | "num_uses" | "metadata" | "cidr_list" | "token_bound_cidrs" | "origins">;
 
 const dueDigits = 15;
 /** How many that have ended each new one takes with it: what is stored follows what is alive without a timer. */
 const swept = 8;
 const atOnce = 100;
+
+/** `folder` is "secret/<role's key>/". */
+function dueKey(folder: string, accessor: string, { expires_at }: SecretId): string {
+  const time = String(expires_at).padStart(dueDigits, "0");
+  return `due/${time}/${folder.slice("secret/".length, -1)}.${accessor}`;
+}
 
 export class SecretIds {
   readonly #context: MountContext;
@@ -48,9 +56,8 @@ export class SecretIds {
     return `secret/${roleKey(this.#context.mac("ids"), role)}/`;
   }
 
-  #dueKey(role: string, accessor: string, { expires_at }: SecretId): string {
-    const time = String(expires_at).padStart(dueDigits, "0");
-    return `due/${time}/${roleKey(this.#context.mac("ids"), role)}.${accessor}`;
+  #dueKey(role: string, accessor: string, secretId: SecretId): string {
+    return dueKey(this.#folder(role), accessor, secretId);
   }
 
   /** Null where there is none, or not any more. Accessors are names in storage: what is no accessor names nothing. */
@@ -164,21 +171,37 @@ export class SecretIds {
   }
 
   /** Ends all of a role's. */
-  async clear(role: string): Promise<void> {
+  async clear(role: string): Promise<number> {
+    return this.#endIn(this.#folder(role), () => true);
+  }
+
+  /** Ends those of all roles that `ends` says of the origins of who made them. */
+  async endWhere(ends: (origins: readonly string[]) => boolean): Promise<number> {
+    let ended = 0;
+    for (let after = ""; ;) {
+      const folders = await this.#context.view.list("secret/", { after, limit: atOnce });
+      for (const folder of folders) ended += await this.#endIn(`secret/${folder}`, ({ origins = [] }) => ends(origins));
+      if (folders.length < atOnce) return ended;
+      after = folders.at(-1) ?? "";
+    }
+  }
+
+  async #endIn(folder: string, ends: (secretId: SecretId) => boolean): Promise<number> {
     const { view } = this.#context;
-    const folder = this.#folder(role);
-    for (;;) {
-      const accessors = await view.list(folder, { limit: atOnce });
-      if (accessors.length === 0) return;
-      const ops: ViewOp[] = [];
-      for (const accessor of accessors) {
-        const found = await view.getJson<SecretId>(`${folder}${accessor}`);
-        ops.push({ key: `${folder}${accessor}`, value: null });
-        if (found !== null && found.value.expires_at !== 0) {
-          ops.push({ key: this.#dueKey(role, accessor, found.value), value: null });
-        }
-      }
-      await view.write(ops);
+    let ended = 0;
+    for (let after = ""; ;) {
+      const accessors = await view.list(folder, { after, limit: atOnce });
+      const found = await Promise.all(accessors.map((accessor) => view.getJson<SecretId>(`${folder}${accessor}`)));
+      const ops = accessors.flatMap((accessor, at): ViewOp[] => {
+        const value = found[at]?.value;
+        if (value === undefined || !ends(value)) return [];
+        ended += 1;
+        const entry: ViewOp = { key: `${folder}${accessor}`, value: null };
+        return value.expires_at === 0 ? [entry] : [entry, { key: dueKey(folder, accessor, value), value: null }];
+      });
+      if (ops.length > 0) await view.write(ops);
+      if (accessors.length < atOnce) return ended;
+      after = accessors.at(-1) ?? "";
     }
   }
 }

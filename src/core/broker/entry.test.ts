@@ -142,6 +142,7 @@ const principal: fc.Arbitrary<Principal> = fc.record({
   tokenPolicies: names,
   identityPolicies: names,
   entityId: fc.constantFrom("", "e-1"),
+  origins: fc.constant([]),
   metadata,
   tokenType: fc.constantFrom("service" as const, "batch" as const),
   issuedAt: fc.integer({ min: 0, max: 4e12 }),

@@ -183,6 +183,11 @@ export class Directory {
     return this.#byId.has(id) || this.#merged.has(id);
   }
 
+  /** The declared entity of that id, or the one that it was merged into. */
+  holderOf(id: string): Person | null {
+    return this.#byId.get(id) ?? this.#merged.get(id) ?? null;
+  }
+
   group(id: string): Group | null {
     return this.#groups.get(id) ?? null;
   }

@@ -113,6 +113,7 @@ export class Issue {
       type: terms.type,
       undo,
       token: batch ? session.entry.parent : session.entry.id,
+      ...(batch && { origins: session.principal.origins }),
       issued_at: now,
       expires_at: now + Math.min(granted, left) * 1000,
       last_renewal: 0,
@@ -131,9 +132,13 @@ export class Issue {
     leases.take(pending.id);
     try {
       const [version = 0] = (await leases.keep(pending.token, leases.store.add(pending))).slice(-1);
-      // A mount that is removed from here on finds it.
-      if (core.generation.mounts.byAccessor(pending.accessor) !== null) return version;
+      // A mount that is removed from here on finds it, and so does a block.
+      const { mounts, blocks } = core.generation;
+      const { origins = [] } = this.#options.session?.principal ?? {};
+      const blocked = blocks?.refusesMount(pending.accessor) === true || blocks?.refuses(origins) === true;
+      if (mounts.byAccessor(pending.accessor) !== null && !blocked) return version;
       await leases.store.write(leases.store.drop(pending));
+      if (blocked) throw deniedError();
       throw new VaultError("not_found", `no handler for route "${this.#options.request.path}". route entry not found.`);
     } catch (error) {
       leases.letGo(pending.id);

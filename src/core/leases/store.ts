@@ -17,6 +17,8 @@ export interface LeaseEntry {
   readonly undo: Undo;
   /** Id of the token that it ends with: its maker's, or for a batch token its parent's, if it has one. */
   readonly token: string | null;
+  /** In whose name it was made, where no token in storage says so: of batch tokens. */
+  readonly origins?: readonly string[];
   /** Milliseconds since 1970. */
   readonly issued_at: number;
   readonly expires_at: number;

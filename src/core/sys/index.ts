@@ -6,6 +6,7 @@ import { identityRoutes } from "../identity/routes.ts";
 import type { SystemMount } from "../mounts.ts";
 import { tokenRoutes } from "../tokens/routes.ts";
 import { auditRoutes } from "./audit.ts";
+import { blockRoutes } from "./blocks.ts";
 import { capabilityRoutes } from "./capabilities.ts";
 import { configRoutes } from "./wire.ts";
 import { internalRoutes } from "./internal.ts";
@@ -49,6 +50,7 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...internalRoutes,
         ...specRoutes,
         ...auditRoutes,
+        ...blockRoutes,
         ...leaseRoutes,
         ...lockedUserRoutes,
         ...storageRoutes,

@@ -29,6 +29,7 @@ interface Content extends Pick<
   | "alias"
   | "entity_id"
   | "groups"
+  | "origins"
   | "display_name"
   | "path"
   | "created_at"
@@ -62,11 +63,25 @@ export class BatchTokens {
       if (value) throw new VaultError("invalid", `batch tokens cannot have "${name}" set`);
     }
     if (input.ttl === 0) throw new VaultError("invalid", "batch tokens cannot live for ever");
-    const { parent, policies, mapping, alias, entity_id, groups, display_name, path, ttl, bound_cidrs } = input;
+    const { parent, policies, mapping, alias, entity_id, groups, origins, display_name, path, ttl, bound_cidrs } =
+      input;
     const meta = input.meta === null ? null : Object.entries(input.meta);
     const created_at = this.#options.clock.now();
     const who = { alias, ...(entity_id !== undefined && { entity_id }), ...(groups !== undefined && { groups }) };
-    const content = { parent, policies, mapping, ...who, display_name, meta, path, created_at, ttl, bound_cidrs };
+    const whence = origins === undefined ? {} : { origins };
+    const content = {
+      parent,
+      policies,
+      mapping,
+      ...who,
+      ...whence,
+      display_name,
+      meta,
+      path,
+      created_at,
+      ttl,
+      bound_cidrs,
+    };
     const token = this.#seal(content);
     if (token.length > longest) {
       throw new VaultError(

@@ -7,6 +7,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import type { Response } from "../../sdk/request.ts";
 import { wrappingName } from "../../policy/compile.ts";
+import { inherited, ofMapping } from "../blocks/origins.ts";
 import type { CoreCall } from "../call.ts";
 import type { Entity } from "../identity/entity.ts";
 import { authOf, entityAt, ttlsOf } from "../login.ts";
@@ -188,12 +189,16 @@ export async function create(
     through === undefined
       ? null
       : { accessor: call.mounted.accessor, kind: tokenRoles.kind, name: through, seq: generation.record.seq };
+  if (mapping !== null && generation.blocks?.refuses([ofMapping(mapping)])) {
+    throw new VaultError("denied", "permission denied");
+  }
   const made: NewToken = {
     ...(data.id && { client_token: data.id }),
     parent: orphan ? null : maker.entry.id,
     policies,
     mapping,
     ...who,
+    ...inherited({ ...who, mapping }, maker.principal.origins),
     display_name: displayName(data),
     meta: data.meta ?? null,
     path: role !== null && role.path_suffix !== "" ? `${call.request.path}/${role.path_suffix}` : call.request.path,

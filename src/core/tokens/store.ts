@@ -44,6 +44,8 @@ export interface TokenStoreOptions {
   onRevoked(id: string): void;
   /** Called once tokens are gone. */
   onEnded?(entries: readonly TokenEntry[]): void;
+  /** Whether what made it has lost its access by now: then it is none. */
+  refuses(entry: TokenEntry): boolean;
   /** Called when something is due at once: children and leases of a token that ended. */
   onDue(): void;
 }
@@ -121,7 +123,10 @@ export class TokenStore {
         throw new VaultError("invalid", "cannot create a token with a duplicate ID", { cause: error });
       throw error;
     }
-    return { token, entry };
+    // Who is blocked from here on has it found.
+    if (!this.#options.refuses(entry)) return { token, entry };
+    await this.revoke(entry.id);
+    throw new VaultError("denied", "permission denied");
   }
 
   #indexes(entry: TokenEntry): ViewOp[] {
@@ -180,8 +185,8 @@ export class TokenStore {
 
   /** Ends a token and all that hangs on it. The token itself is gone when this resolves; children and leases are due from
    *  then on, which survives a crash, and children are refused meanwhile because their parent is gone. */
-  revoke(id: string): Promise<void> {
-    return this.revokeMany([id]);
+  async revoke(id: string): Promise<void> {
+    await this.revokeMany([id]);
   }
 
   /** Ends a token alone: its children go on without a parent, but for batch tokens. Cut off it can be done again. */
@@ -227,18 +232,20 @@ export class TokenStore {
     });
   }
 
-  /** The same for many tokens, in as few writes as is bearable for those who wait. */
-  async revokeMany(ids: readonly string[]): Promise<void> {
+  /** The same for many tokens, in as few writes as is bearable for those who wait. How many there were. */
+  async revokeMany(ids: readonly string[]): Promise<number> {
+    let ended = 0;
     for (let at = 0; at < ids.length; at += atOnce) {
       const some = ids.slice(at, at + atOnce);
-      await this.#gates.hold(some, () => this.#end(some));
+      ended += await this.#gates.hold(some, () => this.#end(some));
     }
+    return ended;
   }
 
   /** `version` is what is expected of a token that ends alone. */
-  async #end(ids: readonly string[], version?: number): Promise<void> {
+  async #end(ids: readonly string[], version?: number): Promise<number> {
     const found = (await Promise.all(ids.map((id) => this.get(id)))).flatMap((entry) => entry?.value ?? []);
-    if (found.length === 0) return;
+    if (found.length === 0) return 0;
     const below = await Promise.all(found.map(({ id }) => this.#view.list(`child/${id}/`, { limit: inline + 1 })));
     const ops: ViewOp[] = [];
     let tasks = 0;
@@ -270,6 +277,7 @@ export class TokenStore {
         .tasks()
         .run()
         .catch(() => {});
+    return found.length;
   }
 
   /** What hangs on a token that ends. */
@@ -300,20 +308,42 @@ export class TokenStore {
   }
 
   /** Task: ends those tokens of a mount that `ends` says. */
-  revokeWhere(accessor: string, ends: (entry: TokenEntry) => boolean): Promise<void> {
-    return this.#sift(this.#mappingFolder(accessor), ends);
+  async revokeWhere(accessor: string, ends: (entry: TokenEntry) => boolean): Promise<void> {
+    for await (const some of this.#entries(this.#mappingFolder(accessor))) {
+      await this.revokeMany(some.filter(ends).map(({ id }) => id));
+    }
   }
 
-  async #sift(folder: string, ends: (entry: TokenEntry) => boolean): Promise<void> {
+  /** Every token, some at a time. */
+  all(): AsyncGenerator<readonly TokenEntry[]> {
+    return this.#entries("id/");
+  }
+
+  /** Those that a mapping made, or a whole mount. */
+  madeBy(accessor: string, kind?: string, name?: string): AsyncGenerator<readonly TokenEntry[]> {
+    return this.#entries(this.#mappingFolder(accessor, kind, name));
+  }
+
+  /** What ends with a token: names of child tokens, of leases, and of its cubbyhole. */
+  async *below(id: string): AsyncGenerator<readonly string[]> {
+    for (let after = ""; ;) {
+      const names = await this.#view.list(`child/${id}/`, { after, limit: atOnce });
+      if (names.length > 0) yield names;
+      if (names.length < atOnce) return;
+      after = names.at(-1) ?? "";
+    }
+  }
+
+  async *#entries(folder: string): AsyncGenerator<readonly TokenEntry[]> {
     for (let after = ""; ;) {
       const names = await this.#view.list(folder, { after, limit: atOnce });
-      const last = names.at(-1);
-      if (last === undefined) return;
-      for (const name of names) if (name.endsWith("/")) await this.#sift(`${folder}${name}`, ends);
+      for (const name of names) if (name.endsWith("/")) yield* this.#entries(`${folder}${name}`);
       const ids = names.filter((name) => !name.endsWith("/"));
-      const entries = await Promise.all(ids.map((id) => this.get(id)));
-      await this.revokeMany(entries.flatMap((entry) => (entry !== null && ends(entry.value) ? entry.value.id : [])));
-      after = last;
+      const found = await Promise.all(ids.map((id) => this.get(id)));
+      const entries = found.flatMap((entry) => entry?.value ?? []);
+      if (entries.length > 0) yield entries;
+      if (names.length < atOnce) return;
+      after = names.at(-1) ?? "";
     }
   }
 

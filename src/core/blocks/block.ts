@@ -1,0 +1,51 @@
+// A block: who or what gets nothing any more until somebody lifts it. It is a declaration of the generation that only the
+// API makes, so that one compare-and-swap makes it live, no commit knows of it, and every backup has it.
+
+import type { Declaration } from "../../sdk/kind.ts";
+
+/** Of no document: Git cannot write it. */
+export const blockKind = "Block";
+
+export const blockTypes = ["person", "mapping", "mount", "address"] as const;
+export type BlockType = (typeof blockTypes)[number];
+
+/** A login name, and the path of its mount, without auth/, when that was last seen. */
+export interface Place {
+  readonly accessor: string;
+  readonly name: string;
+  readonly mount: string;
+}
+
+/** What it is about. A person is all entities and logins that were ever known as one since it was blocked. */
+export type About =
+  | { readonly type: "person"; readonly ids: readonly string[]; readonly logins: readonly Place[] }
+  | ({ readonly type: "mapping"; readonly kind: string } & Place)
+  | { readonly type: "mount"; readonly accessor: string; readonly path: string }
+  | { readonly type: "address"; readonly range: string };
+
+export interface BlockSpec {
+  readonly about: About;
+  /** Of what is recorded of its revocation. */
+  readonly id: string;
+  /** As whoever made it called it. */
+  readonly name: string;
+  readonly reason: string;
+  readonly by: { readonly display_name: string; readonly entity_id: string };
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+
+/** What tells it from others of its type: the same thing is blocked once. */
+export function keyOf(about: About): string {
+  if (about.type === "person") return about.ids[0] ?? "";
+  if (about.type === "mapping") return `${about.accessor}/${about.kind}/${about.name}`;
+  return about.type === "mount" ? about.accessor : about.range;
+}
+
+export const specOf = ({ spec }: Declaration): BlockSpec => spec as unknown as BlockSpec;
+
+/** `name` is that of the declaration: it stays while a person turns out to be more than was known. */
+export function declarationOf(spec: BlockSpec, name = `${spec.about.type}/${keyOf(spec.about)}`): Declaration {
+  const body = spec as unknown as Declaration["spec"];
+  return { kind: blockKind, mount: null, name, metadata: { name }, spec: body, secrets: {}, source: null };
+}

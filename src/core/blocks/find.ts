@@ -1,0 +1,165 @@
+// What somebody means who names a person, a mapping, a mount or an address, and which block is about that.
+// Must hold: a name that could be two things is refused, with what tells them apart: nobody hides behind the name of another.
+
+import { foldCidr } from "../../lib/cidr.ts";
+import { VaultError } from "../../sdk/errors.ts";
+import type { Declaration } from "../../sdk/kind.ts";
+import type { CoreCall } from "../call.ts";
+import type { Generation } from "../generation.ts";
+import { type Entity, normalizeAlias } from "../identity/entity.ts";
+import { entityNamed, entityOf } from "../identity/find.ts";
+import type { Mounted } from "../mounts.ts";
+import { tokenRoles } from "../tokens/roles.ts";
+import { type About, type BlockType, keyOf } from "./block.ts";
+import { type Block, placesOf } from "./blocks.ts";
+import { ofEntity, ofMapping } from "./origins.ts";
+
+const invalid = (text: string): VaultError => new VaultError("invalid", text);
+const missing = (text: string): VaultError => new VaultError("not_found", text);
+const quoted = (text: string): string => JSON.stringify(text);
+
+/** The auth mount that a name begins with, and what follows. */
+function atMount({ mounts }: Generation, name: string): { readonly mounted: Mounted; readonly rest: string } | null {
+  const path = `auth/${name.replace(/^auth\//, "")}`;
+  const mounted = mounts.route(path);
+  if (mounted === null || !mounted.path.startsWith("auth/")) return null;
+  const rest = path.slice(mounted.path.length);
+  return rest === "" ? null : { mounted, rest };
+}
+
+interface Candidate {
+  readonly entity: Entity;
+  readonly as: string;
+  /** Of a login that nobody came with yet. */
+  readonly unseen?: true;
+}
+
+async function byLogin(call: CoreCall, name: string): Promise<Candidate | null> {
+  const { core, generation } = call;
+  const place = atMount(generation, name);
+  if (place === null) return null;
+  const { mounted, rest } = place;
+  const alias = { accessor: mounted.accessor, name: normalizeAlias(mounted, rest) };
+  const as = `the login ${alias.name} at ${mounted.path}`;
+  const declared = generation.identity.byAlias(alias);
+  if (declared !== null) return { entity: declared, as };
+  const login = await core.logins.of(alias, generation.identity);
+  const unseen = (await core.logins.get(login.id)) === null;
+  return { entity: generation.identity.ofLogin(login), as, ...(unseen && { unseen }) };
+}
+
+/** Everybody whom a name may mean. */
+async function people(call: CoreCall, name: string): Promise<readonly Candidate[]> {
+  const [byId, byName, login] = await Promise.all([entityOf(call, name), entityNamed(call, name), byLogin(call, name)]);
+  return [
+    ...(byId === null ? [] : [{ entity: byId.entity, as: "the entity of this id" }]),
+    ...(byName === null ? [] : [{ entity: byName.entity, as: `the entity ${byName.entity.name}` }]),
+    ...(login === null ? [] : [login]),
+  ];
+}
+
+async function personOf(call: CoreCall, name: string): Promise<About> {
+  const found = await people(call, name);
+  const [one] = found;
+  if (one === undefined) {
+    throw missing(
+      `there is nobody called ${quoted(name)}: give the name or id of an entity, or a login as MOUNT/LOGIN`,
+    );
+  }
+  if (found.some(({ entity }) => entity.id !== one.entity.id)) {
+    const who = found.map(({ entity, as }) => `${as} (${entity.id})`).join(", ");
+    throw invalid(`${quoted(name)} may be ${who}: give the id`);
+  }
+  if (one.unseen) call.warn(`nobody has logged in as ${quoted(name)} yet; it is blocked all the same`);
+  const { identity, mounts } = call.generation;
+  const { id, aliases } = one.entity;
+  const merged = identity.person(id)?.spec.merged ?? [];
+  return { type: "person", ids: [id, ...merged], logins: placesOf(aliases, mounts) };
+}
+
+function mappingOf({ generation }: CoreCall, name: string): About {
+  const place = atMount(generation, name);
+  if (place === null) throw invalid("a mapping is named MOUNT/NAME, such as approle/payments-api or token/ci");
+  const { mounted, rest } = place;
+  const resources = mounted.plugin?.resources ?? (mounted.path === "auth/token/" ? [tokenRoles] : []);
+  const found = resources.flatMap((resource): readonly About[] => {
+    const folder = resource.path.slice(0, resource.path.lastIndexOf("/") + 1);
+    const bare = rest.startsWith(folder) ? rest.slice(folder.length) : rest;
+    const object = resource.normalize?.(bare) ?? bare;
+    if (generation.table.get(resource.kind, mounted.mount, object) === null) return [];
+    // What is configured and lets nobody in, is none.
+    if (resource !== tokenRoles && resource.fields["token_policies"] === undefined) return [];
+    const { accessor, path } = mounted;
+    const mount = path.replace(/^auth\/|\/$/g, "");
+    return [{ type: "mapping", kind: resource.kind, accessor, name: object, mount }];
+  });
+  const [one, other] = found;
+  if (one === undefined) throw missing(`there is no mapping ${quoted(rest)} at ${mounted.path}`);
+  if (other !== undefined) throw invalid(`${quoted(name)} is several: ${resources.map(({ path }) => path).join(", ")}`);
+  return one;
+}
+
+function mountOf({ generation }: CoreCall, name: string): About {
+  const path = name.replace(/^\/+|\/+$/g, "");
+  const found = [path, `auth/${path}`].flatMap((each) => {
+    const mounted = generation.mounts.at(each);
+    return mounted === null ? [] : [mounted];
+  });
+  const mountable = found.filter(({ plugin }) => plugin !== null);
+  const [one, other] = mountable;
+  if (one === undefined) {
+    const why = found.length > 0 ? "belongs to the vault itself and cannot be blocked" : "is no mount";
+    throw found.length > 0 ? invalid(`${quoted(name)} ${why}`) : missing(`${quoted(name)} ${why}`);
+  }
+  if (other !== undefined) throw invalid(`${quoted(name)} may be ${one.path} or ${other.path}: give the whole path`);
+  return { type: "mount", accessor: one.accessor, path: one.path };
+}
+
+function addressOf(name: string): About {
+  const range = foldCidr(name);
+  if (range === null)
+    throw invalid(`${quoted(name)} is no address range; write it like 203.0.113.0/24 or 2001:db8::/32`);
+  return { type: "address", range };
+}
+
+/** Throws VaultError `not_found` or `invalid`. */
+export async function aboutOf(call: CoreCall, type: BlockType, name: string): Promise<About> {
+  if (type === "person") return personOf(call, name);
+  if (type === "mapping") return mappingOf(call, name);
+  return type === "mount" ? mountOf(call, name) : addressOf(name);
+}
+
+/** Whether a block is about the same thing. */
+export function isAbout(block: Block, about: About): boolean {
+  if (about.type !== block.about.type) return false;
+  if (about.type === "person") return block.covers(about.ids.map(ofEntity));
+  return about.type === "mapping" ? block.covers([ofMapping(about)]) : keyOf(about) === keyOf(block.about);
+}
+
+/** The block that a name means: one that was made under it, one of that key, or one that is about what has the name now. */
+export async function blockOf(call: CoreCall, type: BlockType, name: string): Promise<Block> {
+  const all = (call.generation.blocks?.all ?? []).filter(({ about }) => about.type === type);
+  const key = all.find(({ declaration }) => declaration.name === `${type}/${name}`);
+  if (key !== undefined) return key;
+  const about = await aboutOf({ ...call, warn: () => {} }, type, name).catch((error: unknown) => {
+    if (!(error instanceof VaultError)) throw error;
+    return null;
+  });
+  const found = all.filter((block) => block.spec.name === name || (about !== null && isAbout(block, about)));
+  const [one, other] = found;
+  if (one === undefined) throw missing(`${type} ${quoted(name)} is not blocked`);
+  if (other === undefined) return one;
+  const keys = found.map(({ declaration }) => declaration.name.slice(type.length + 1));
+  throw invalid(`${quoted(name)} is several blocks: give one of ${keys.join(", ")}`);
+}
+
+/** What Git declares that a block is about. */
+export function documentsOf({ about }: Block, { identity, mounts, table }: Generation): readonly Declaration[] {
+  const found = ((): readonly (Declaration | null)[] => {
+    if (about.type === "person") return [...new Set(about.ids.map((id) => identity.holderOf(id)?.declaration ?? null))];
+    if (about.type === "mount") return [mounts.byAccessor(about.accessor)?.declaration ?? null];
+    if (about.type === "address") return [];
+    return [table.get(about.kind, mounts.byAccessor(about.accessor)?.mount ?? null, about.name)];
+  })();
+  return found.flatMap((declaration) => (declaration?.source ? declaration : []));
+}

@@ -1,0 +1,44 @@
+// Whence something comes: the entities, the logins and the mappings in whose name it was made, whoever made its maker
+// included. Each is one word, so that what is kept can be asked about without reading anything else.
+// Must hold: what is made in somebody's name has all that its maker has; nothing that a client sends is among it.
+
+import { VaultError } from "../../sdk/errors.ts";
+import type { Alias } from "../identity/entity.ts";
+import type { Mapping, TokenEntry } from "../tokens/entry.ts";
+
+export type Origins = readonly string[];
+
+export const ofEntity = (id: string): string => `entity/${id}`;
+export const ofLogin = ({ accessor, name }: Alias): string => `login/${accessor}/${name}`;
+export const ofMapping = ({ accessor, kind, name }: Omit<Mapping, "seq">): string =>
+  `mapping/${accessor}/${kind}/${name}`;
+
+/** The mount that a login or a mapping is at; null for an entity. */
+export const accessorIn = (origin: string): string | null =>
+  origin.startsWith("entity/") ? null : (origin.split("/", 2)[1] ?? null);
+
+type Made = Pick<TokenEntry, "entity_id" | "alias" | "mapping" | "origins">;
+
+function ownOf({ entity_id: id, alias, mapping }: Omit<Made, "origins">): string[] {
+  const own = id === undefined ? [] : [ofEntity(id)];
+  if (alias !== null) own.push(ofLogin(alias));
+  if (mapping !== null) own.push(ofMapping(mapping));
+  return own;
+}
+
+/** Of a token, as far as it says so itself. */
+export const originsOf = (entry: Made): string[] =>
+  entry.origins === undefined ? ownOf(entry) : [...ownOf(entry), ...entry.origins];
+
+/** More than whoever is honest has: a token holds them in itself. */
+const most = 64;
+
+/** What a new token has to keep of its maker's. Throws VaultError `invalid` where that is too much to keep. */
+export function inherited(made: Omit<Made, "origins">, maker: Origins): { readonly origins?: Origins } {
+  const own = new Set(ownOf(made));
+  const rest = maker.filter((origin) => !own.has(origin));
+  if (rest.length > most) {
+    throw new VaultError("invalid", "this token comes from too many logins through each other to make another one");
+  }
+  return rest.length === 0 ? {} : { origins: rest };
+}

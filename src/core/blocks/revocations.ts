@@ -1,0 +1,258 @@
+// What follows a block: what was got before it ends. Requests are refused from the moment that the block is live; this is what
+// is done about all that is stored: tokens with all that hangs on them, leases, secret ids.
+// Must hold: it is found whatever was in flight when the block came (whoever makes something looks at the live generation
+// once it is written); it can be cut off anywhere and begun again; a block that is lifted meanwhile stops it; memory does
+// not grow with what there is; a mount that hangs holds up nothing but its own leases, which are due until they have ended.
+// Known gap: numbers are what a process counted: cut off, up to a page of them is counted twice or not at all.
+
+import { Mutex } from "../../lib/mutex.ts";
+import { VaultError } from "../../sdk/errors.ts";
+import type { Json, ViewOp } from "../../sdk/view.ts";
+import type { Core } from "../core.ts";
+import { isLease, isToken, leaseOf, mountKey, nameOf } from "../leases/keys.ts";
+import type { LeaseEntry } from "../leases/store.ts";
+import { dropAll } from "../subtree.ts";
+import type { Tasks } from "../tasks.ts";
+import type { TokenEntry } from "../tokens/entry.ts";
+import type { Block } from "./blocks.ts";
+import { originsOf } from "./origins.ts";
+
+const atOnce = 64;
+const namesAtOnce = 1_000;
+/** Leases whose end is looked for at once, and failures that are told. */
+const lookedAt = 1_024;
+const told = 20;
+/** Chains of tokens are not longer. */
+const depthLimit = 64;
+
+/** Counts. */
+interface Tally {
+  /** Tokens looked at. */
+  examined: number;
+  tokens: number;
+  leases: number;
+  secret_ids: number;
+  /** Whether all has been gone through since the block was asked for last. */
+  whole: boolean;
+}
+
+export interface Failing {
+  readonly lease_id: string;
+  readonly error: string;
+  readonly attempts: number;
+}
+
+export interface Progress extends Tally {
+  /** Leases that have not ended yet, and some of those that could not be ended so far. */
+  readonly left: number;
+  readonly failing: readonly Failing[];
+}
+
+const none: Tally = { examined: 0, tokens: 0, leases: 0, secret_ids: 0, whole: false };
+
+const folderOf = (id: string): string => `block/${id}/`;
+const recordKey = (id: string): string => `${folderOf(id)}record`;
+const leaseFolder = (id: string): string => `${folderOf(id)}lease/`;
+const subjectOf = (id: string): string => `block ${id}`;
+
+const revokeType = "revoke-blocked";
+const endType = "end-block";
+
+/** Ends by itself where its block was lifted. */
+class Lifted extends Error {}
+
+export class Revocations {
+  readonly #core: () => Core;
+  readonly #running = new Map<string, Tally>();
+  readonly #lock = new Mutex();
+
+  constructor(core: () => Core) {
+    this.#core = core;
+  }
+
+  /** Operations that begin it, or begin it again, with the generation `seq`. */
+  async begin(tasks: Tasks, id: string): Promise<(seq: number) => readonly ViewOp[]> {
+    const before = await this.#stored(id);
+    return (seq) => [
+      { key: recordKey(id), value: { ...before, whole: false } },
+      tasks.put(revokeType, subjectOf(id), { id }, seq),
+    ];
+  }
+
+  /** An operation that forgets it, once its block is lifted. */
+  end(tasks: Tasks, id: string, seq: number): ViewOp {
+    return tasks.put(endType, subjectOf(id), { id }, seq);
+  }
+
+  async #stored(id: string): Promise<Tally> {
+    return (await this.#core().root.getJson<Tally>(recordKey(id)))?.value ?? none;
+  }
+
+  async progress(id: string): Promise<Progress> {
+    const tally = this.#running.get(id) ?? (await this.#stored(id));
+    return { ...tally, ...(await this.#lock.run(id, () => this.#left(id))) };
+  }
+
+  /** Forgets those that have ended. */
+  async #left(id: string): Promise<Pick<Progress, "left" | "failing">> {
+    const { root, leases } = this.#core();
+    const folder = leaseFolder(id);
+    const names = await root.list(folder, { limit: lookedAt });
+    const found = await Promise.all(names.map((name) => leases.store.get(leaseOf(name))));
+    const gone = names.filter((_, at) => found[at] === null);
+    if (gone.length > 0) await root.write(gone.map((name) => ({ key: `${folder}${name}`, value: null })));
+    const failing = found.flatMap((entry): readonly Failing[] => {
+      const ending = entry?.value.ending ?? null;
+      if (entry === null || ending === null || ending.error === null) return [];
+      return [{ lease_id: entry.value.id, error: ending.error, attempts: ending.attempts }];
+    });
+    let left = names.length - gone.length;
+    for (let last = names; last.length >= Math.min(lookedAt, namesAtOnce);) {
+      last = await root.list(folder, { after: last.at(-1) ?? "", limit: namesAtOnce });
+      left += last.length;
+    }
+    return { left, failing: failing.slice(0, told) };
+  }
+
+  /** Task. */
+  async run(id: string): Promise<void> {
+    const core = this.#core();
+    const tally = { ...(await this.#stored(id)), examined: 0 };
+    this.#running.set(id, tally);
+    try {
+      const time = core.clock.now();
+      await this.#endTokens(id, tally);
+      await this.#endLeases(id, tally);
+      await this.#endIssued(id, tally);
+      tally.whole = !this.#mayIssue(time);
+      await core.root.write([{ key: recordKey(id), value: { ...tally } }]);
+      if (!tally.whole) throw new VaultError("conflict", "requests from before the block are still being worked on");
+    } catch (error) {
+      if (!(error instanceof Lifted)) throw error;
+    } finally {
+      this.#running.delete(id);
+    }
+  }
+
+  /** Task. */
+  async forget(id: string): Promise<void> {
+    await dropAll(this.#core().root, folderOf(id));
+  }
+
+  /** The block as it is now. Throws where it was lifted, or the vault is being sealed. */
+  #block(id: string): Block {
+    const core = this.#core();
+    if (core.closed) throw new VaultError("sealed", "Vault is sealed");
+    const block = core.generation.blocks?.byId(id) ?? null;
+    if (block === null) throw new Lifted("the block was lifted");
+    return block;
+  }
+
+  async #endTokens(id: string, tally: Tally): Promise<void> {
+    const { tokens } = this.#core();
+    const { about, accessor } = this.#block(id);
+    // No token comes from an address, or from a secret engine.
+    if (about.type === "address" || (about.type === "mount" && !about.path.startsWith("auth/"))) return;
+    // What an index leads to goes first.
+    if (accessor !== null) await this.#sift(id, tally, tokens.madeBy(accessor));
+    if (about.type === "mapping") {
+      await this.#sift(id, tally, tokens.madeBy(about.accessor, about.kind, about.name));
+    }
+    tally.examined = 0;
+    await this.#sift(id, tally, tokens.all());
+  }
+
+  async #sift(id: string, tally: Tally, pages: AsyncGenerator<readonly TokenEntry[]>): Promise<void> {
+    for await (const page of pages) {
+      const block = this.#block(id);
+      const mine = page.filter((entry) => block.covers(originsOf(entry)));
+      await this.#endAll(
+        id,
+        tally,
+        mine.map((entry) => entry.id),
+        0,
+      );
+      tally.examined += page.length;
+    }
+  }
+
+  /** Ends tokens, and before them what hangs on them, so that it is counted. */
+  async #endAll(id: string, tally: Tally, tokens: readonly string[], depth: number): Promise<void> {
+    if (tokens.length === 0 || depth > depthLimit) return;
+    const core = this.#core();
+    for (const token of tokens) {
+      for await (const names of core.tokens.below(token)) {
+        await this.#take(id, tally, names.filter(isLease));
+        await this.#endAll(id, tally, names.filter(isToken), depth + 1);
+      }
+    }
+    this.#block(id);
+    tally.tokens += await core.tokens.revokeMany(tokens);
+    await core.root.write([{ key: recordKey(id), value: { ...tally } }]);
+  }
+
+  /** Has leases end, and keeps in mind which. */
+  async #take(id: string, tally: Tally, names: readonly string[]): Promise<void> {
+    if (names.length === 0) return;
+    const { root, leases } = this.#core();
+    const keys = names.map((name) => `${leaseFolder(id)}${name}`);
+    const known = await Promise.all(keys.map((key) => root.get(key)));
+    const fresh = keys.filter((_, at) => known[at] === null);
+    tally.leases += fresh.length;
+    const index = fresh.map((key): ViewOp => ({ key, value: true }));
+    if (fresh.length > 0) await root.write([...index, { key: recordKey(id), value: { ...tally } }]);
+    await leases.revoke(names.map(leaseOf), { sync: false });
+  }
+
+  /** Those of the mount, and those that hang on no token that is stored. */
+  async #endLeases(id: string, tally: Tally): Promise<void> {
+    const { root, leases } = this.#core();
+    const { accessor, about } = this.#block(id);
+    if (about.type === "address") return;
+    const all = accessor !== null && (await root.list(mountKey(accessor, ""), { limit: 1 })).length > 0;
+    const folders = all ? [`${accessor}/`] : await root.list("lease/mount/");
+    for (const folder of folders) {
+      for (let after = ""; ;) {
+        const names = await root.list(`lease/mount/${folder}`, { after, limit: atOnce });
+        const block = this.#block(id);
+        const found = await Promise.all(names.map((name) => leases.store.get(leaseOf(name))));
+        const mine = (entry: LeaseEntry): boolean => all || block.covers(entry.origins ?? []);
+        await this.#take(
+          id,
+          tally,
+          found.flatMap((entry) => (entry !== null && mine(entry.value) ? nameOf(entry.value.id) : [])),
+        );
+        if (names.length < atOnce) break;
+        after = names.at(-1) ?? "";
+      }
+    }
+  }
+
+  async #endIssued(id: string, tally: Tally): Promise<void> {
+    const { generation } = this.#core();
+    for (const { accessor, endIssued } of generation.mounts) {
+      const block = this.#block(id);
+      const { about } = block;
+      if (endIssued === null || about.type === "address") continue;
+      const of = about.type === "mapping" && about.accessor === accessor ? about.name : null;
+      const all = block.accessor === accessor;
+      tally.secret_ids += await endIssued({ of, by: (origins) => all || block.covers(origins) });
+    }
+  }
+
+  /** Whether a request that began before `time` may still leave something with a mount. */
+  #mayIssue(time: number): boolean {
+    const core = this.#core();
+    const { mounts } = core.generation;
+    return [...core.options.inFlight()].some(
+      (request) => request.time <= time && (mounts.route(request.path)?.endIssued ?? null) !== null,
+    );
+  }
+}
+
+type Args = Readonly<Record<string, Json>>;
+
+export const blockChores = (core: () => Core) => ({
+  [revokeType]: ({ id }: Args): Promise<void> => core().revocations.run(id as string),
+  [endType]: ({ id }: Args): Promise<void> => core().revocations.forget(id as string),
+});

@@ -1,0 +1,202 @@
+// sys/blocks: ending the access of a person, a mapping, a mount or an address range at once, and giving it back.
+// Must hold: nobody blocks himself by accident; who and why stand with the block and in the audit.
+
+import { rfc3339 } from "../../lib/clock.ts";
+import { isVaultError, VaultError } from "../../sdk/errors.ts";
+import { field } from "../../sdk/fields.ts";
+import type { Route } from "../../sdk/mount.ts";
+import type { Response } from "../../sdk/request.ts";
+import { type About, blockKind, type BlockType, blockTypes, declarationOf } from "../blocks/block.ts";
+import { type Block, Blocks } from "../blocks/blocks.ts";
+import { aboutOf, blockOf, documentsOf, isAbout } from "../blocks/find.ts";
+import { type CoreCall, coreHandler } from "../call.ts";
+import { ownSession } from "../tokens/create.ts";
+
+const longestReason = 1_000;
+
+const writeFields = {
+  reason: field.string("Why: stands with the block, and in the audit in clear", { default: "", clear: true }),
+  force: field.bool("Also where it takes the access of whoever asks", { default: false }),
+} as const;
+const deleteFields = {
+  reason: field.string("Why it is lifted: stands in the audit in clear", { default: "", clear: true }),
+} as const;
+
+/** What the path names. Throws VaultError `invalid`. */
+function named({ params }: Pick<CoreCall, "params">): { readonly type: BlockType; readonly name: string } {
+  const { type = "", name = "" } = params;
+  const known = blockTypes.find((one) => one === type);
+  if (known === undefined) throw new VaultError("invalid", `what can be blocked is a ${blockTypes.join(", a ")}`);
+  return { type: known, name: name.replace(/\/+$/, "") };
+}
+
+function reasonOf(text: string, asked: string): string {
+  const reason = text.trim();
+  if (reason === "") throw new VaultError("invalid", `missing reason: say why ${asked} is blocked`);
+  if (reason.length > longestReason)
+    throw new VaultError("invalid", `a reason has at most ${longestReason} characters`);
+  return reason;
+}
+
+async function shown({ core, generation }: CoreCall, block: Block): Promise<Record<string, unknown>> {
+  const { spec, about, declaration } = block;
+  const { whole, examined, tokens, leases, secret_ids, left, failing } = await core.revocations.progress(spec.id);
+  const blocked =
+    about.type === "person"
+      ? {
+          entity_ids: about.ids,
+          logins: about.logins.map(({ mount, name, accessor }) => ({ mount, name, mount_accessor: accessor })),
+        }
+      : about.type === "mapping"
+        ? { mount: about.mount, mount_accessor: about.accessor, mapping: about.name, kind: about.kind }
+        : about.type === "mount"
+          ? { path: about.path, mount_accessor: about.accessor }
+          : { range: about.range };
+  return {
+    key: declaration.name,
+    type: about.type,
+    name: spec.name,
+    ...blocked,
+    reason: spec.reason,
+    by: spec.by,
+    since: rfc3339(spec.since),
+    documents: documentsOf(block, generation).map(({ kind, name, source }) => ({
+      kind,
+      name,
+      file: source?.file,
+      line: source?.line,
+    })),
+    whole,
+    state: whole && left === 0 ? "revoked" : "revoking",
+    tokens: { examined, revoked: tokens },
+    leases: { found: leases, revoked: leases - left, left, failing },
+    secret_ids: { revoked: secret_ids },
+  };
+}
+
+/** Whether a block would refuse the very request that asks for it, or the next one. */
+async function hitsCaller(call: CoreCall, about: About): Promise<boolean> {
+  const { core, generation } = call;
+  const { table, mounts, identity } = generation;
+  const by = { display_name: "", entity_id: "" };
+  const trial = declarationOf({ about, id: "", name: "", reason: "", by, since: 0 });
+  const blocks = Blocks.of(table.with([trial], []), mounts, identity);
+  if (blocks?.refusesAddress(call.connection)) return true;
+  return core.sessions.of(ownSession(call).entry, { ...generation, blocks }).then(
+    () => false,
+    (error: unknown) => {
+      if (!isVaultError(error, "unauthenticated")) throw error;
+      return true;
+    },
+  );
+}
+
+async function write(call: CoreCall<typeof writeFields>): Promise<Response> {
+  const { core, data, request } = call;
+  const { type, name } = named(call);
+  const about = await aboutOf(call, type, name);
+  const reason = reasonOf(data.reason, `${type} ${name}`);
+  if (!data.force && (await hitsCaller(call, about))) {
+    throw new VaultError(
+      "invalid",
+      `this would block yourself: ask with a token that ${type} ${JSON.stringify(name)} is not about, or say force`,
+    );
+  }
+  const { displayName, entityId } = ownSession(call).principal;
+  const known = (core.generation.blocks?.all ?? []).find((block) => isAbout(block, about)) ?? null;
+  const id = known?.spec.id ?? core.newId();
+  if (known !== null) {
+    const { since, by } = known.spec;
+    call.warn(
+      `it is blocked already, since ${rfc3339(since)} by ${by.display_name}; what is left of it is revoked again`,
+    );
+  }
+  const begun = await core.revocations.begin(core.tasks, id);
+  await core.ledger.edit((table) => {
+    const by = { display_name: displayName, entity_id: entityId };
+    const fresh = declarationOf({ about, id, name, reason, by, since: request.time });
+    const before = table.get(blockKind, null, known?.declaration.name ?? fresh.name);
+    return { put: [before ?? fresh], remove: [], ops: begun(core.generation.record.seq + 1) };
+  });
+  return one(call, type, id);
+}
+
+/** As it is live. */
+async function one(call: CoreCall, type: BlockType, id: string): Promise<Response> {
+  const { generation } = call.core;
+  const block = generation.blocks?.byId(id) ?? null;
+  if (block === null) throw new VaultError("conflict", `the ${type} was restored meanwhile`);
+  return { data: await shown({ ...call, generation }, block) };
+}
+
+async function lift(call: CoreCall): Promise<null> {
+  const { core } = call;
+  const { type, name } = named(call);
+  const { declaration, spec } = await blockOf(call, type, name);
+  await core.ledger.edit((table) => {
+    const before = table.get(blockKind, null, declaration.name);
+    if (before === null) throw new VaultError("not_found", `${type} ${JSON.stringify(name)} is not blocked`);
+    return {
+      put: [],
+      remove: [before],
+      ops: [core.revocations.end(core.tasks, spec.id, core.generation.record.seq + 1)],
+    };
+  });
+  return null;
+}
+
+/** Of one type, or of all. */
+async function list(call: CoreCall, type: BlockType | null): Promise<Response> {
+  const all = (call.generation.blocks?.all ?? []).filter(({ about }) => type === null || about.type === type);
+  if (all.length === 0) throw new VaultError("not_found", []);
+  const rows = await Promise.all(all.map((block) => shown(call, block)));
+  const nameIn = (key: unknown): string => String(key).slice(type === null ? 0 : type.length + 1);
+  const sorted = rows.sort((a, b) => (String(a["key"]) < String(b["key"]) ? -1 : 1));
+  return {
+    data: {
+      keys: sorted.map(({ key }) => nameIn(key)),
+      key_info: Object.fromEntries(sorted.map((row) => [nameIn(row["key"]), row])),
+    },
+  };
+}
+
+export const blockRoutes: readonly Route[] = [
+  {
+    path: "blocks",
+    on: { list: coreHandler({ summary: "All that is blocked, by whom and why", run: (call) => list(call, null) }) },
+  },
+  {
+    path: "blocks/:type",
+    on: {
+      list: coreHandler({
+        summary: "The people, mappings, mounts or addresses that are blocked",
+        run: (call) => list(call, named(call).type),
+      }),
+    },
+  },
+  {
+    path: "blocks/:type/:name*",
+    folders: true,
+    on: {
+      read: coreHandler({
+        summary: "One block, and how far the revocation is of what was got before it",
+        run: async (call) => {
+          const { type, name } = named(call);
+          return { data: await shown(call, await blockOf(call, type, name)) };
+        },
+      }),
+      update: coreHandler({
+        summary: "Block a person, a mapping, a mount or an address range at once, and revoke what it has got",
+        sudo: true,
+        fields: writeFields,
+        run: write,
+      }),
+      delete: coreHandler({
+        summary: "Lift a block; what was revoked stays revoked",
+        sudo: true,
+        fields: deleteFields,
+        run: lift,
+      }),
+    },
+  },
+];
