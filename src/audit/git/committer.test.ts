@@ -183,6 +183,27 @@ test("after a restart it knows what it had pushed and goes on", async () => {
   expect(again.committer.status).toMatchObject({ pushed: chain.head, alarm: null });
 });
 
+test("a clone of the remote, on a new machine, goes on there without an alarm; one that was foreign raises it still", async () => {
+  const { committer, spool, chain } = await start(withRemote());
+  await spool.append(chain.batch(2));
+  await committer.close();
+  rmSync(path, { recursive: true });
+  git(folder, "clone", "-q", "--mirror", remote, path);
+  const again = await start(withRemote());
+  await again.spool.append(chain.batch(1));
+  await again.committer.close();
+  expect(git(remote, "rev-list", "--count", branch)).toBe("2");
+  expect(again.committer.status).toMatchObject({ pushed: chain.head, alarm: null });
+
+  rmSync(path, { recursive: true });
+  git(folder, "clone", "-q", "--mirror", remote, path);
+  intrude();
+  const last = await start(withRemote());
+  await last.spool.append(chain.batch(1));
+  await last.committer.commit();
+  expect(last.committer.status).toMatchObject({ pushed: chain.head, alarm: expect.stringContaining(branch) });
+});
+
 test("foreign commits on the remote raise an alarm, and only unpushed batches are committed again, signed, on top", async () => {
   const { committer, spool, chain } = await start(withRemote());
   await spool.append(chain.batch(2));

@@ -111,8 +111,9 @@ export class Publisher {
       } catch (error) {
         const there = await this.#remoteTip(git, ref);
         if (there === pushed || round >= tries) throw error;
-        // The remote may have taken the push whose answer was lost.
-        if (there !== local) await this.#adopt(git, month, local, pushed, there);
+        // The remote may have taken the push whose answer was lost, or this is a clone of it, on a new machine.
+        const known = there === local || (pushed === null && (await this.#holds(git, local, there)));
+        if (!known) await this.#adopt(git, month, local, pushed, there);
         await this.#repository.move(pushedPrefix + month, there, pushed);
       }
     }
@@ -121,6 +122,11 @@ export class Publisher {
   async #remoteTip(git: Git, ref: string): Promise<string | null> {
     const id = (await git.text(["ls-remote", "--quiet", this.#access.url, ref])).split("\t")[0] ?? "";
     return isCommit(id) ? id : null;
+  }
+
+  async #holds(git: Git, local: string, id: string | null): Promise<boolean> {
+    if (id === null || !(await git.succeeds(["cat-file", "-e", id]))) return false;
+    return git.succeeds(["merge-base", "--is-ancestor", id, local]);
   }
 
   /** The remote is not where this vault left it: takes that in, and puts its own batches on top. */
