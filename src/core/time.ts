@@ -17,12 +17,13 @@ const saveEvery = 60_000;
 const usual = 5_000;
 
 export class Time {
-  readonly #view: View;
+  readonly #view: Pick<View, "getJson" | "write">;
   readonly #clock: SteadyClock;
   readonly #log: Logger;
   #saved = 0;
+  #failing = false;
 
-  constructor(view: View, clock: SteadyClock, log: Logger) {
+  constructor(view: Pick<View, "getJson" | "write">, clock: SteadyClock, log: Logger) {
     this.#view = view;
     this.#clock = clock;
     this.#log = log;
@@ -45,9 +46,14 @@ export class Time {
   /** Called about once a second. */
   async tick(): Promise<void> {
     if (this.#clock.now() - this.#saved < saveEvery) return;
-    await this.#save().catch((error: unknown) => {
-      this.#log.warn("the time could not be saved", { error: error instanceof Error ? error.message : "failed" });
-    });
+    try {
+      await this.#save();
+      this.#failing = false;
+    } catch (error) {
+      // Once, not at each try: the log may be on the same full disk.
+      if (!this.#failing) this.#log.warn("the time could not be saved: it is tried again", { error });
+      this.#failing = true;
+    }
   }
 
   async close(): Promise<void> {

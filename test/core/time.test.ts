@@ -1,7 +1,9 @@
 // Clocks that are set, a year ahead and a year behind.
 
 import { describe, expect, it } from "vitest";
+import { Time } from "../../src/core/time.ts";
 import { steadyClock } from "../../src/lib/clock.ts";
+import { createLogger } from "../../src/lib/log.ts";
 import { FaultyStore } from "../crash/store.ts";
 import { type Harness, harness, refusal } from "./harness.ts";
 
@@ -106,5 +108,28 @@ describe("a clock that is set", () => {
     const again = await h.reopen(store, boot());
     expect(await refusal(lookup(again, token))).toMatch(/^unauthenticated/);
     await again.ask("read", "sys/mounts");
+  });
+
+  it("that cannot be saved is told of once, not at each try, until it can be", async () => {
+    const { boot, pass } = machine();
+    const clock = boot();
+    const lines: string[] = [];
+    let full = true;
+    const write = async () => {
+      if (full) throw new Error("the disk is full");
+      return [];
+    };
+    const time = new Time(
+      { getJson: async () => null, write },
+      clock,
+      createLogger({ write: (line) => lines.push(line) }),
+    );
+    await time.open();
+    for (const now of [true, true, false, true, true]) {
+      full = now;
+      pass(61_000);
+      await time.tick();
+    }
+    expect(lines.map((line) => /"error":"([^"]*)"/.exec(line)?.[1])).toEqual(["the disk is full", "the disk is full"]);
   });
 });
