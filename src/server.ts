@@ -15,7 +15,7 @@ import { gitopsFamilies } from "./gitops/metrics.ts";
 import { holding, planning } from "./gitops/plan.ts";
 import { Reconciler } from "./gitops/reconciler.ts";
 import { gitopsRoutes } from "./gitops/routes.ts";
-import { type gitopsFields, openSettings } from "./gitops/settings.ts";
+import { type gitopsFields, openSettings, type Settings } from "./gitops/settings.ts";
 import { createWebhook, type Delivery, maxDelivery, type Receipt } from "./gitops/webhook.ts";
 import { openWorkshop } from "./gitops/worker.ts";
 import { compileCidrs } from "./lib/cidr.ts";
@@ -36,8 +36,8 @@ export interface Running {
   readonly vault: Vault;
   /** Null where config has no `gitops`. */
   readonly reconciler: Reconciler | null;
-  /** Takes over of `fresh` what can change while it runs, and opens again what was replaced: certificates, audit files. What
-   *  cannot be taken over stays as it was, and the log says so. */
+  /** Takes over of `fresh` what can change while it runs, and opens again what was replaced: certificates, secrets of
+   *  the webhook, audit files. What cannot be taken over stays as it was, and the log says so. */
   reload(fresh: Config): Promise<void>;
   /** Ends listeners, reconciler and vault; at most five seconds. */
   close(): Promise<void>;
@@ -57,7 +57,11 @@ export function one<T extends { readonly type: string }>(what: string, plugins: 
 
 interface Sync {
   readonly reconciler: Reconciler;
-  readonly webhook: ((delivery: Delivery) => Promise<Receipt>) | null;
+  readonly webhook: {
+    readonly receive: (delivery: Delivery) => Promise<Receipt>;
+    /** From the next delivery on these secrets count, and no others. */
+    renew(secrets: readonly string[]): void;
+  } | null;
 }
 
 async function openSync(config: Config, vault: () => Vault, log: LeveledLogger): Promise<Sync | null> {
@@ -80,17 +84,25 @@ async function openSync(config: Config, vault: () => Vault, log: LeveledLogger):
     random: () => randomInt(2 ** 32) / 2 ** 32,
     log,
   });
-  const webhook =
-    settings.webhook === null
-      ? null
-      : createWebhook({
-          webhook: settings.webhook,
-          branch: settings.branch,
-          wake: () => reconciler.wake(),
-          clock: systemClock,
-          log,
-        });
-  return { reconciler, webhook };
+  return { reconciler, webhook: openWebhook(settings, reconciler, log) };
+}
+
+function openWebhook({ webhook, branch }: Settings, reconciler: Reconciler, log: LeveledLogger): Sync["webhook"] {
+  if (webhook === null) return null;
+  let { secrets } = webhook;
+  const receive = createWebhook({
+    webhook: {
+      ...webhook,
+      get secrets() {
+        return secrets;
+      },
+    },
+    branch,
+    wake: () => reconciler.wake(),
+    clock: systemClock,
+    log,
+  });
+  return { receive, renew: (fresh) => void (secrets = fresh) };
 }
 
 async function openVault(
@@ -141,11 +153,31 @@ async function open(app: App, setting: Listened, log: Logger): Promise<Open> {
 
 const text = (value: unknown): string => JSON.stringify(value);
 
+/** Reads the files with the webhook's secrets again. */
+async function renewWebhook(sync: Sync | null, fresh: Config, log: LeveledLogger): Promise<void> {
+  if (!sync?.webhook || fresh.gitops?.webhook === undefined) return;
+  try {
+    const { webhook } = await openSettings(fresh.gitops);
+    if (webhook === null) return;
+    sync.webhook.renew(webhook.secrets);
+    log.info("deliveries of the forge may be signed by these files", { files: fresh.gitops.webhook.secret_files });
+  } catch (error) {
+    log.error("the webhook goes on with the secrets that it has", { error });
+  }
+}
+
+/** What only a start takes over. */
+const fixed = ({ listeners, log: { format }, gitops, ...others }: Config): Readonly<Record<string, unknown>> => ({
+  ...others,
+  log: format,
+  listeners: listeners.map(({ tls, ...rest }) => [rest, tls === null]),
+  gitops: gitops?.webhook === undefined ? gitops : { ...gitops, webhook: { ...gitops.webhook, secret_files: [] } },
+});
+
 async function reload(
   before: Config,
   fresh: Config,
-  opened: readonly Open[],
-  vault: Vault,
+  { opened, vault, sync }: { readonly opened: readonly Open[]; readonly vault: Vault; readonly sync: Sync | null },
   log: LeveledLogger,
 ): Promise<void> {
   for (const { setting, listener } of opened) {
@@ -157,14 +189,9 @@ async function reload(
       log.error("the listener goes on with the certificate that it has", { address: setting.address, error });
     }
   }
+  await renewWebhook(sync, fresh, log);
   await vault.core?.broker.reopen();
   log.configure(fresh.log.level);
-  /** What only a start takes over. */
-  const fixed = ({ listeners, log: { format }, ...others }: Config): Readonly<Record<string, unknown>> => ({
-    ...others,
-    log: format,
-    listeners: listeners.map(({ tls, ...rest }) => [rest, tls === null]),
-  });
   const [then, now] = [fixed(before), fixed(fresh)];
   const changed = Object.keys(now).filter((name) => text(then[name]) !== text(now[name]));
   // As they are written in the file.
@@ -215,19 +242,19 @@ export async function startServer(config: Config, options: { readonly log: Level
       log,
       clock: systemClock,
       allowInit: config.allowRemoteInit ? "any" : "local",
-      ...(sync?.webhook && { webhook: { receive: sync.webhook, maxBytes: maxDelivery } }),
+      ...(sync?.webhook && { webhook: { receive: sync.webhook.receive, maxBytes: maxDelivery } }),
     };
     for (const setting of config.listeners) {
       const app = createApp({ ...appOptions, openMetrics: setting.openMetrics });
       opened.push(await open(app, setting, log));
     }
     sync?.reconciler.start();
-    const running = vault;
+    const held = { opened, vault, sync };
     return {
       addresses: opened.map(({ listener }) => listener.address),
       vault,
       reconciler: sync?.reconciler ?? null,
-      reload: (fresh) => reload(config, fresh, opened, running, log),
+      reload: (fresh) => reload(config, fresh, held, log),
       close,
     };
   } catch (error) {
