@@ -48,20 +48,57 @@ export async function createToken(client: Client, io: Io, options: CreateOptions
 
 export interface TokenOptions extends ShowOptions {
   readonly accessor?: string;
+  readonly hash?: readonly string[];
   readonly self?: boolean;
   readonly increment?: string;
   readonly mode?: string;
 }
 
+const atOnce = 16;
+
+/** Accessors by their hashes, of tokens that there are. Asks for the hash of each one: the log tells no accessor. */
+async function accessorsOf(client: Client, hashes: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const [{ body: listed }, { body: devices }] = await Promise.all([
+    client.call("GET", "auth/token/accessors?list=true", undefined, [404]),
+    client.call("GET", "sys/audit"),
+  ]);
+  const accessors = (dataIn(listed)["keys"] ?? []) as readonly string[];
+  // All devices have the same hashes.
+  const [device = ""] = Object.keys(dataIn(devices));
+  const path = `sys/audit-hash/${apiPath(device)}`;
+  const found = new Map<string, string>();
+  for (let at = 0; at < accessors.length && found.size < hashes.length; at += atOnce) {
+    const some = accessors.slice(at, at + atOnce);
+    const answers = await Promise.all(some.map((input) => client.call("POST", path, { input })));
+    for (const [each, { body }] of answers.entries()) {
+      const hash = String(dataIn(body)["hash"]);
+      if (hashes.includes(hash)) found.set(hash, some[each] ?? "");
+    }
+  }
+  return found;
+}
+
+const unknownHash = "no token that there is has an accessor of this hash: it ended, or it is a batch token";
+
+async function accessorIn(client: Client, { hash: hashes, accessor }: TokenOptions): Promise<string | undefined> {
+  if (hashes === undefined) return accessor;
+  const [hash = "", ...more] = hashes;
+  if (more.length > 0) throw new CommandError("give one --hash: only revoke takes several");
+  const found = (await accessorsOf(client, [hash])).get(hash);
+  if (found === undefined) throw new CommandError(unknownHash, remote);
+  return found;
+}
+
 /** Where to ask, and with what: by accessor, about the caller's own token, or about one that is typed. */
-async function meant(io: Io, what: "lookup" | "renew" | "revoke", options: TokenOptions) {
-  if (options.accessor !== undefined) return { path: `${what}-accessor`, body: { accessor: options.accessor } };
+async function meant(client: Client, io: Io, what: "lookup" | "renew" | "revoke", options: TokenOptions) {
+  const accessor = await accessorIn(client, options);
+  if (accessor !== undefined) return { path: `${what}-accessor`, body: { accessor } };
   if (options.self === true) return { path: `${what}-self`, body: {} };
   return { path: what, body: { token: await hiddenWord(io, "Token") } };
 }
 
 export async function lookupToken(client: Client, io: Io, options: TokenOptions): Promise<number> {
-  const { path, body } = await meant(io, "lookup", options);
+  const { path, body } = await meant(client, io, "lookup", options);
   const { body: found } = await client.call(
     path === "lookup-self" ? "GET" : "POST",
     `auth/token/${path}`,
@@ -73,7 +110,7 @@ export async function lookupToken(client: Client, io: Io, options: TokenOptions)
 }
 
 export async function renewToken(client: Client, io: Io, options: TokenOptions): Promise<number> {
-  const { path, body } = await meant(io, "renew", options);
+  const { path, body } = await meant(client, io, "renew", options);
   const increment = options.increment === undefined ? {} : { increment: options.increment };
   const answer = await client.call("POST", `auth/token/${path}`, { ...body, ...increment });
   const { client_token: _token, ...rest } = contentOf(answer.body ?? {});
@@ -82,13 +119,25 @@ export async function renewToken(client: Client, io: Io, options: TokenOptions):
 }
 
 export async function revokeToken(client: Client, io: Io, options: TokenOptions): Promise<number> {
-  const { path, body } = await meant(io, "revoke", options);
+  if (options.hash !== undefined) return revokeHashed(client, io, options.hash);
+  const { path, body } = await meant(client, io, "revoke", options);
   if (options.mode !== undefined && (options.mode !== "orphan" || path !== "revoke")) {
     throw new CommandError("--mode is orphan, for a token that is typed: its children stay");
   }
   await client.call("POST", `auth/token/${options.mode === "orphan" ? "revoke-orphan" : path}`, body);
   io.out("The token is revoked, if it was there");
   return 0;
+}
+
+/** Exit code 2 where one is not there: it may be a batch token, which lives on. */
+async function revokeHashed(client: Client, io: Io, hashes: readonly string[]): Promise<number> {
+  const found = await accessorsOf(client, hashes);
+  for (const hash of new Set(hashes)) {
+    const accessor = found.get(hash);
+    if (accessor !== undefined) await client.call("POST", "auth/token/revoke-accessor", { accessor });
+    io.out(`${hash}: ${accessor === undefined ? unknownHash : "revoked"}`);
+  }
+  return hashes.every((hash) => found.has(hash)) ? 0 : remote;
 }
 
 export async function capabilities(client: Client, io: Io, paths: readonly string[], options: TokenOptions) {

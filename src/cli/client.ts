@@ -194,7 +194,8 @@ async function refusal(way: Way, method: string, path: string, answer: Answer): 
     if (status !== 403) return "";
     if (way.token === null) return "no token is given: writ login, or set VAULT_TOKEN";
     // A valid token is told what it lacks.
-    return errors.length > 1 ? "" : "the token is not valid, or not any more: writ login";
+    const invalid = errors.join() === "permission denied" || errors.includes("invalid token");
+    return invalid ? "the token is not valid, or not any more: writ login" : "";
   };
   const what = await next().catch(() => "");
   return `${method} ${path}: ${status}${said}${what === "" ? "" : `; ${what}`}`;

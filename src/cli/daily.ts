@@ -263,6 +263,7 @@ function tokens(group: Command, shell: Shell): void {
       .description(`${about}: the one that is typed or piped in, the caller's own, or by accessor`)
       .option("--self", "the caller's own", false)
       .option("--accessor <accessor>", "the one of this accessor")
+      .option("--hash <hash...>", "the one whose accessor stands in the audit log as this hash; revoke takes several")
       .action((options: TokenOptions) => online(shell, access, (module, client) => act(module)(client, io, options)));
   example(shown(which("lookup", "Shows a token", ({ lookupToken }) => lookupToken)), "writ token lookup --self");
   example(
@@ -273,7 +274,7 @@ function tokens(group: Command, shell: Shell): void {
     "writ token create --ttl 1h --policy default --field token | writ token renew --increment 2h",
   );
   example(
-    which("revoke", "Revokes a token and what it made", ({ revokeToken }) => revokeToken).option(
+    which("revoke", "Revokes a token and its children", ({ revokeToken }) => revokeToken).option(
       "--mode <mode>",
       "orphan: its children stay",
     ),

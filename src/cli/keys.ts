@@ -11,11 +11,24 @@ type Body = Readonly<Record<string, unknown>>;
 const bodyOf = async (client: Client, method: string, path: string, data?: unknown): Promise<Body> =>
   (await client.call(method, path, data)).body ?? {};
 
+/** As sys/key-status tells of what is under older keys. */
+interface Reencryption {
+  readonly done: boolean;
+  readonly renewed: number;
+  readonly damaged: number;
+}
+
 export async function keyStatus(client: Client, io: Io): Promise<number> {
-  const { term, install_time: since, encryptions } = await bodyOf(client, "GET", "sys/key-status");
+  const status = await bodyOf(client, "GET", "sys/key-status");
+  const { term, install_time: since, encryptions } = status;
   io.out(`Term          ${String(term)}`);
   io.out(`Since         ${String(since)}`);
   io.out(`Encryptions   ${String(encryptions)}`);
+  const renewing = (status["reencryption"] ?? null) as Reencryption | null;
+  if (renewing === null) return 0;
+  const { done, renewed, damaged } = renewing;
+  io.out(`Re-encrypted  ${done ? "all, " : "not all yet, "}${renewed} entries were under older keys`);
+  if (damaged > 0) io.out(`              ${damaged} entries do not open: writ operator verify-storage`);
   return 0;
 }
 

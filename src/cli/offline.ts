@@ -3,6 +3,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { version } from "../version.ts";
 import type { VerifyOptions } from "./audit.ts";
+import type { SearchOptions } from "./auditSearch.ts";
 import { example, online, type Shell } from "./command.ts";
 import type { PlanOptions } from "./plan.ts";
 import type { ShowOptions } from "./show.ts";
@@ -87,6 +88,19 @@ export function audits(program: Command, shell: Shell): void {
       run(import("./audit.ts").then(({ verifyAudit }) => verifyAudit({ source, ...options }, io))),
     );
   example(verify, "writ audit verify ../audit.git");
+  const log = audit
+    .command("log")
+    .description("Shows who did what, out of a log, offline; what is secret stands there as writ audit hash shows it")
+    .argument("<source>", "a log file, a folder of rotated ones, or an audit repository")
+    .option("--with <text...>", "lines that have one of these: a hash, a path, a name, an address")
+    .option("--follow", "also what was done with tokens that these lines made", false)
+    .option("--made", "prints only the hashes of the accessors of tokens that were made", false)
+    .option("--since <time>", "a time in UTC, or its beginning: 2026-11-25T08")
+    .addOption(new Option("--format <format>", "table or json").choices(["table", "json"]))
+    .action((source: string, options: SearchOptions) =>
+      run(import("./auditSearch.ts").then(({ searchAudit }) => searchAudit(source, io, options))),
+    );
+  example(log, "writ audit log ../audit.git --with auth/token/create --follow");
   const load = () => import("./access.ts");
   const list = audit
     .command("list")
