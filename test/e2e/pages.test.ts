@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { afterAll, expect, test, vi } from "vitest";
-import { allBlocks, blocksOf, pages, spansOf } from "./pages.ts";
+import { allBlocks, blocksOf, operations, pages, spansOf } from "./pages.ts";
 import { freePort, git, main, type Result, root, type Running, runToEnd, startProcess, until } from "./server.ts";
 
 // Real processes on a machine that may be busy.
@@ -44,7 +44,14 @@ test("every example of every page is taken by a test", () => {
   const untaken = pages.flatMap((page) =>
     allBlocks(page)
       .filter(({ language }) => ["sh", "bash", "shell", "console", ""].includes(language))
-      .filter(({ heading }) => !sources.includes(`blocksOf(${JSON.stringify(page)}, ${JSON.stringify(heading)}`))
+      .filter(({ heading }) => {
+        const title = JSON.stringify(heading);
+        const takers = [
+          `blocksOf(${JSON.stringify(page)}, ${title}`,
+          page === operations ? [`runbook(${title}`, `stepsOf(${title}`] : [],
+        ];
+        return !takers.flat().some((taker) => sources.includes(taker));
+      })
       .map(({ heading, text }) => `${page}, ${heading}: ${text.split("\n")[0] ?? ""}`),
   );
   expect(untaken).toEqual([]);
@@ -70,7 +77,7 @@ async function configure(): Promise<number> {
     .replaceAll(/\/(var\/lib|etc|var\/log|run|var\/cache)\/writ\b/g, (_, name: string) => at(name))
     .replace("0.0.0.0:8200", `127.0.0.1:${port}`)
     // A path takes no key.
-    .replace(/^ {2}(?:deploy_key_file|known_hosts_file): .*\n/gm, "")
+    .replace(/^ +(?:deploy_key_file|known_hosts_file|push_remote): .*\n/gm, "")
     .replace("git@git.example.com:acme/policies.git", `${at("policies.git")}\n  allow_file_remote: true`);
   expect(own).not.toMatch(/example\.com|[ ]\/(?:var|etc|run)\//);
   for (const name of ["etc", "run", "var/lib", "var/log", "var/cache"])
@@ -139,6 +146,9 @@ test("README, in production: its writ.yaml, and each command in the order of a v
   const allow = span("writ sync --allow-deletions COMMIT", { COMMIT: commit });
   expect(await inShell("writ sync", folder)).toMatchObject({ code: 1, stdout: expect.stringContaining(allow) });
   expect((await well(allow, folder)).stdout).toMatch(/State +in sync/);
+  const pin = span("writ pin COMMIT --reason TEXT", { COMMIT: commit, TEXT: "'the one that works'" });
+  expect((await well(pin, folder)).stdout).toContain("the one that works");
+  expect((await well(span("writ unpin"), folder)).stdout).toMatch(/State +in sync/);
 
   expect((await well(span("writ operator rotate"), folder)).stdout).toMatch(/Term +2/);
   await well("writ kv put secret/kept a=b", folder);

@@ -1,5 +1,5 @@
 // The pages that people read, and the examples on them. A test that runs the examples below a heading takes them with
-// `blocksOf("README.md", "Its heading")`; pages.test.ts fails where nobody takes some.
+// `blocksOf("README.md", "Its heading")`, or those of the operations page with `runbook("Its heading")`; pages.test.ts fails where nobody takes some.
 
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -12,6 +12,9 @@ export const pages: readonly string[] = [
   ...globSync(["policies/**/*.md", "src/**/*.md", ".deploy/**/*.md"], { cwd: root }),
 ];
 
+/** Its sections are runbooks: see runbooks/. */
+export const operations = ".deploy/README.md";
+
 export interface Block {
   /** The nearest heading above it. */
   readonly heading: string;
@@ -20,11 +23,12 @@ export interface Block {
 }
 
 export function allBlocks(page: string): readonly Block[] {
-  const parts = readFileSync(join(root, page), "utf8").matchAll(/^#+ (.*)$|^```(\w*)\n([\s\S]*?)^```$/gm);
+  const parts = readFileSync(join(root, page), "utf8").matchAll(/^#+ (.*)$|^( *)```(\w*)\n([\s\S]*?)^\2```$/gm);
   let heading = "";
   const found: Block[] = [];
-  for (const [, title, language = "", text = ""] of parts) {
-    if (title === undefined) found.push({ heading, language, text });
+  for (const [, title, indent = "", language = "", text = ""] of parts) {
+    if (title === undefined)
+      found.push({ heading, language, text: text.replaceAll(new RegExp(`^${indent}`, "gm"), "") });
     else heading = title;
   }
   return found;

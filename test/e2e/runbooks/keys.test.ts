@@ -1,0 +1,102 @@
+// The runbooks about shares, run as they stand on the operations page.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { armor, Decrypter, generateX25519Identity, identityToRecipient } from "age-encryption";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { until } from "../server.ts";
+import { Machine } from "./machine.ts";
+import type { Runbook } from "./runbook.ts";
+
+// Real processes on a machine that may be busy.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
+
+let machine: Machine;
+let identity = "";
+let recipient: Readonly<Record<string, string>> = {};
+beforeEach(async () => {
+  machine = await Machine.make();
+  identity = await generateX25519Identity();
+  recipient = { RECIPIENT: await identityToRecipient(identity) };
+});
+afterEach(() => machine.remove());
+
+/** The steps that both have; the new shares. */
+async function rekey(book: Runbook, present: readonly string[]): Promise<readonly string[]> {
+  const [first = "", last = ""] = present;
+  expect(await book.step("rekey", { input: first })).toContain("1 of 2 present shares given");
+  const shown = await book.again({ input: last });
+  return [...shown.matchAll(/^Key \d: (.+)$/gm)].map((match) => match[1] ?? "");
+}
+
+async function verify(book: Runbook, fresh: readonly string[]): Promise<void> {
+  const [first = "", last = ""] = fresh;
+  await book.again({ input: first });
+  expect(await book.again({ input: last })).toContain("The new shares are valid, those from before are not");
+}
+
+/** The old shares open nothing, and any two of the new ones do. */
+async function expectShares(old: readonly string[], fresh: readonly string[]): Promise<void> {
+  expect(fresh).toHaveLength(3);
+  await machine.must("writ operator seal");
+  expect(await machine.unseal(old)).not.toContain("Unsealed");
+  await machine.run("writ operator unseal --reset", {});
+  expect(await machine.unseal(fresh.slice(1))).toContain("Unsealed");
+  expect((await machine.ask(await machine.login(), "secret/data/payments/db")).body).toContain('"password":"first"');
+}
+
+test("Lost share", async () => {
+  const book = machine.runbook("Lost share");
+  book.sees(await machine.must("writ status"));
+  // The first one is lost.
+  const present = machine.shares.slice(1);
+  await book.step("rekey --init");
+  const fresh = await rekey(book, present);
+  await book.step("rekey", { input: fresh[0] ?? "" });
+  await book.again({ input: fresh[2] ?? "" });
+  await book.step("backup", { env: recipient });
+
+  // The other case: too few are left. What is taken out opens what is stored.
+  const custodian = await machine.tokenOf("custodian");
+  await book.step("export-keyring", { env: { ...recipient, VAULT_TOKEN: custodian } });
+  await book.step("last.age", { env: recipient });
+  // An operator reads no secret.
+  for (const reading of ["operator export-keyring --recipient $RECIPIENT", "kv get secret/payments/db"])
+    expect((await machine.run(`writ ${reading}`, { env: recipient })).text).toContain(": 403 p");
+  const decrypter = new Decrypter();
+  decrypter.addIdentity(identity);
+  const exported = readFileSync(join(machine.folder, "home/keyring.age"), "utf8");
+  const keyring = await decrypter.decrypt(armor.decode(exported), "text");
+  expect(keyring).toContain("AGE-PLUGIN-WRIT-");
+  book.over();
+  await expectShares(present, fresh);
+});
+
+test("Leaked unseal share", async () => {
+  const book = machine.runbook("Leaked unseal share");
+  const old = machine.shares.slice(0, 2);
+  writeFileSync(join(machine.folder, "stolen"), old.join("\n"));
+  expect(await book.step("security")).toContain("nothing");
+  await book.step("rekey --init");
+  const fresh = await rekey(book, old);
+  await verify(book, fresh);
+  await book.step("rotate");
+  await book.step("key-status");
+  await until("everything to be under the new key", async () => (await book.again()).includes("all, "));
+  await book.step("backup", { env: recipient });
+  book.over();
+  await expectShares(old, fresh);
+});
+
+test("Break glass", async () => {
+  const book = machine.runbook("Break glass");
+  const password = /One-time password: (.+)/.exec(await book.step("--init"))?.[1] ?? "";
+  const [first = "", second = ""] = machine.shares;
+  await book.step("generate-root", { input: first });
+  const ENCODED = /Encoded token: (.+)/.exec(await book.again({ input: second }))?.[1] ?? "";
+  const VAULT_TOKEN = (await book.step("--decode", { input: password, env: { ENCODED } })).trim();
+  expect(await machine.must("writ token lookup --self --field policies", { env: { VAULT_TOKEN } })).toBe('["root"]');
+  await book.step("revoke --self", { env: { VAULT_TOKEN } });
+  book.over();
+  expect((await machine.run("writ token lookup --self", { env: { VAULT_TOKEN } })).code).toBe(2);
+});
