@@ -174,6 +174,8 @@ export class Core {
       clock,
       activate: (generation) => {
         this.#generation = generation;
+        // Those of the one before are asked for by nobody, and would keep it in memory as long as their tokens are idle.
+        this.sessions.clear();
       },
     });
     this.#system = systemMounts(options.sysRoutes, options.unauthenticated);

@@ -8,7 +8,7 @@ import { Blocks } from "./blocks/blocks.ts";
 import { blockKind } from "./blocks/block.ts";
 import { Directory } from "./identity/directory.ts";
 import { type Mounts, type MountState, type MountTable, mountKinds } from "./mounts.ts";
-import type { Table } from "./table.ts";
+import type { Shelf, Table } from "./table.ts";
 
 /** What storage says is live: small, and swapped as one. */
 export interface CurrentRecord {
@@ -63,7 +63,6 @@ export function* building(input: BuildInput): Work<Generation> {
       : yield* Directory.of(table, mounts, input.identityKey);
   const sameBlocks = previous !== null && identity === previous.identity && same(blockKind);
   const blocks = sameBlocks ? previous.blocks : Blocks.of(table, mounts, identity);
-  const policies = table.shelf("Policy", null);
   return {
     id: generationId(record),
     record,
@@ -71,12 +70,18 @@ export function* building(input: BuildInput): Work<Generation> {
     mounts,
     identity,
     blocks,
-    policy: (name) => {
-      if (name === "root") return rootPolicy;
-      const declaration = policies.get(name);
-      if (declaration !== undefined) return policyOf(declaration);
-      if (name === "default") return defaultPolicy;
-      return name === wrappingName ? wrappingPolicy : null;
-    },
+    policy: policiesIn(table.shelf("Policy", null)),
   };
 }
+
+/** Made where `previous` is not in scope: a function keeps all that any function beside it uses, and so every generation
+ *  would keep the one before it. */
+const policiesIn =
+  (policies: Shelf): Generation["policy"] =>
+  (name) => {
+    if (name === "root") return rootPolicy;
+    const declaration = policies.get(name);
+    if (declaration !== undefined) return policyOf(declaration);
+    if (name === "default") return defaultPolicy;
+    return name === wrappingName ? wrappingPolicy : null;
+  };

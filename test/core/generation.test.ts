@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { describe, expect, it } from "vitest";
 import { ApplyError } from "../../src/sdk/kind.ts";
 import { declare, harness, mountOf, refusal, setOf, userOf } from "./harness.ts";
@@ -176,4 +178,32 @@ describe("generations", () => {
     await during;
     expect(await refusal(h.ask("read", "secret/data/x", {}, token))).toMatch(/^denied/);
   });
+});
+
+it("no generation keeps the one before it in memory", async () => {
+  setFlagsFromString("--expose-gc");
+  const collectGarbage = runInNewContext("gc") as () => void;
+  const h = await harness();
+  const made: WeakRef<object>[] = [];
+  const note = (): void => void made.push(new WeakRef(h.vault.core?.generation ?? {}));
+  for (let at = 0; at < 20; at++) {
+    await h.ask("update", "identity/entity", { name: `person-${at}` });
+    note();
+    await h.ask("update", `sys/policy/p${at}`, { policy: 'path "a" { capabilities = ["read"] }' });
+    note();
+    await h.ask("update", `sys/mounts/kv${at}`, { type: "kv" });
+    await h.ask("update", "identity/group", { name: `group-${at}` });
+    note();
+    const applied = declare("Policy", `git${at}`, { rules: [{ path: "b", capabilities: ["read"] }] });
+    await h.target.apply(setOf(`${at}`, applied), []);
+    note();
+    const { auth } = await h.ask("update", "auth/token/create", { policies: [`p${at}`] });
+    await refusal(h.ask("read", "secret/x", {}, auth?.client_token));
+  }
+  // A reference is kept for the rest of the turn that looked at it.
+  for (let turn = 0; turn < 3; turn++) {
+    await new Promise(setImmediate);
+    collectGarbage();
+  }
+  expect(made.filter((one) => one.deref() !== undefined).length).toBeLessThan(10);
 });
