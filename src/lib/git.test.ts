@@ -28,10 +28,8 @@ describe("runs", () => {
     const blob = await git.text(["hash-object", "-w", "--stdin"], { input: Buffer.alloc(100_000) });
     await expect(git.run(["cat-file", "blob", blob], { maxOutput: 1_000 })).rejects.toMatchObject({ reason: "output" });
     const slow = ["-c", "alias.slow=!sleep 60 & wait", "slow"];
-    const begun = process.hrtime.bigint();
+    // The grandchild holds the pipes: without the group's end this would last its whole minute, longer than a test may.
     await expect(git.run(slow, { timeout: 200 })).rejects.toMatchObject({ reason: "timeout" });
-    // The grandchild holds the pipes: without the group's end this would last its whole minute.
-    expect(Number(process.hrtime.bigint() - begun) / 1e6).toBeLessThan(5_000);
     const stop = new AbortController();
     const running = git.run(slow, { signal: stop.signal });
     stop.abort();

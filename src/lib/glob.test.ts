@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { cpuOf } from "../../test/cpu.ts";
 import { globMatches } from "./glob.ts";
 
 test.each([
@@ -56,8 +57,9 @@ test("agrees with a regular expression on random patterns", () => {
 });
 
 test("no pattern is slow", () => {
-  const start = performance.now();
-  expect(globMatches(`${"*a".repeat(120)}b`, "a".repeat(1_000))).toBe(false);
-  expect(globMatches("**/".repeat(80) + "z", "a/".repeat(500) + "b")).toBe(false);
-  expect(performance.now() - start).toBeLessThan(1_000);
+  const [, time] = cpuOf(() => {
+    expect(globMatches(`${"*a".repeat(120)}b`, "a".repeat(1_000))).toBe(false);
+    expect(globMatches("**/".repeat(80) + "z", "a/".repeat(500) + "b")).toBe(false);
+  });
+  expect(time).toBeLessThan(1_000);
 });

@@ -1,5 +1,6 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
+import { cpuOf } from "../../test/cpu.ts";
 import { compileRules, type Policy } from "./compile.ts";
 import { AclCache, type Bindings, merge } from "./match.ts";
 import type { RuleSpec } from "./rule.ts";
@@ -115,8 +116,9 @@ test("a path of many segments costs no more than the rules are deep", () => {
   });
   const acl = merge([policy("p", ...wide)]);
   const path = Array.from({ length: 100_000 }, () => "a").join("/");
-  const started = performance.now();
-  for (let round = 0; round < 1000; round += 1) expect(acl.check(path, "read").allowed).toBe(false);
-  expect(performance.now() - started).toBeLessThan(2000);
+  const [, time] = cpuOf(() => {
+    for (let round = 0; round < 1000; round += 1) expect(acl.check(path, "read").allowed).toBe(false);
+  });
+  expect(time).toBeLessThan(2000);
   expect(acl.check("a/a/b/b/b/a/a/a", "read").rule?.path).toBe("a/a/+/+/+/a/a/a");
 });

@@ -62,6 +62,14 @@ async function reading(bench: Bench, token: string, done: () => boolean): Promis
   return took;
 }
 
+/** The last account is ended a moment before its lease is forgotten. The test's own end is the limit. */
+async function settled(bench: Bench): Promise<void> {
+  while ((await bench.list("lease/id/db/")).length > 0) {
+    await pause(100);
+    await bench.vault.tick();
+  }
+}
+
 test("100,000 leases: the next start loads none of them", async () => {
   const bench = await startBench(join(folder, "many"));
   const seconds = await repeat(many, () => bench.ask("read", "db/creds/long"));
@@ -108,9 +116,7 @@ test("10,000 leases that end at once leave reads alone, and end in time", async 
   print(`reads during the expiry of ${mass}: ${figures(during)} (${during.length}); asked: p99 100 ms`);
   print(`expiry lag: ${figures(lags)}; asked: p99 2000 ms`);
   expect(bench.world.ended.size).toBe(mass);
-  await pause(1_500);
-  await bench.vault.tick();
-  expect(await bench.list("lease/id/db/")).toEqual([]);
+  await settled(bench);
   expect(await bench.list("lease/due/")).toHaveLength(2);
   await bench.close();
 });
@@ -136,8 +142,7 @@ test("10,000 tokens that end at once, each with a lease", async () => {
   print(`their parent's revocation answered in ${(performance.now() - start).toFixed(0)} ms`);
   const during = await reading(bench, reader?.client_token ?? "", () => bench.world.accounts.size === 0);
   print(`all ended ${((performance.now() - start) / 1000).toFixed(1)} s later; reads meanwhile: ${figures(during)}`);
-  await pause(500);
-  expect(await bench.list("lease/id/db/")).toEqual([]);
+  await settled(bench);
   expect(await bench.list("token/id/")).toHaveLength(2);
   await bench.close();
 });
