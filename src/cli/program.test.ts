@@ -223,6 +223,22 @@ describe("operator", () => {
   });
 });
 
+test("tokens by the hash of their accessor: each is asked for until it is found; what is not there is said, with 2", async () => {
+  replies["auth/token/accessors?list=true"] = { status: 200, body: { data: { keys: ["first", "second"] } } };
+  replies["sys/audit"] = { status: 200, body: { data: { "file/": { type: "file", options: {} } } } };
+  replies["sys/audit-hash/file"] = { status: 200, body: { data: { hash: "hmac-sha256:1" } } };
+  replies["auth/token/revoke-accessor"] = { status: 204 };
+  const revoked = await command(["token", "revoke", "--hash", "hmac-sha256:1", "hmac-sha256:2"]);
+  expect(revoked.code).toBe(2);
+  expect(revoked.out).toMatch(/^hmac-sha256:1: revoked\nhmac-sha256:2: no token that there is/);
+  expect(seen.filter(({ path }) => path.endsWith("revoke-accessor"))).toHaveLength(1);
+  expect(await command(["token", "lookup", "--hash", "hmac-sha256:2"])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("it ended, or it is a batch token"),
+  });
+  expect(await command(["token", "renew", "--hash", "a", "b"])).toMatchObject({ code: 1 });
+});
+
 test("audit hash asks for the value exactly as it is given", async () => {
   replies["sys/audit-hash/file"] = { status: 200, body: { data: { hash: "hmac-sha256:1" } } };
   expect(await command(["audit", "hash", "file"], { secret: " é " })).toMatchObject({

@@ -49,7 +49,45 @@ test("Leaked webhook secret", async () => {
   expect(forge.answers).toEqual([202, 202, 202, 202]);
   await book.step("writ sync");
   book.over();
-  expect(readFileSync(machine.path("/etc/writ/writ.yaml"), "utf8")).toContain("secret_files: [/");
+
+  // A file that others may read counts for nothing: what is in use stays.
+  await machine.must("chmod 644 /etc/writ/webhook.secret; systemctl reload writ");
+  await machine.says("the webhook goes on with the secrets that it has");
+  expect(await forge.deliver(forge.secret)).toBe(202);
+});
+
+test("Bad commit merged", async () => {
+  const { forge } = machine;
+  const clone = `${machine.folder}/policies`;
+  await change(1);
+  const GOOD = await forge.head("acme/policies");
+  const token = await machine.login();
+  const read = async (): Promise<number> => (await machine.ask(token, "secret/data/board/plans")).status;
+  await machine.must("writ kv put secret/board/plans a=b", { env: { VAULT_TOKEN: machine.root } });
+  expect(await read()).toBe(403);
+  const opened = readFileSync(`${clone}/vault.yaml`, "utf8").replace("secret/data/payments/*", "secret/data/*");
+  const BAD = await machine.commit("vault.yaml", opened);
+  await machine.push();
+  await change(2);
+  expect(await read()).toBe(200);
+
+  const book = machine.runbook("Bad commit merged");
+  const pinned = await book.step("writ pin", { env: { GOOD, REASON: "everybody reads everything" } });
+  expect(pinned).toContain("everybody reads everything");
+  expect(await read()).toBe(403);
+  expect(await forge.head("acme/policies")).not.toBe(GOOD);
+  // Nor does a push change that.
+  const before = forge.answers.length;
+  await book.step("git revert", { env: { BAD }, cwd: clone });
+  await until("the delivery", async () => forge.answers.length > before);
+  expect(await machine.must("writ status")).toContain(`Applied     ${GOOD.slice(0, 12)}`);
+  expect(await book.step("writ unpin")).toContain(`Applied     ${(await forge.head("acme/policies")).slice(0, 12)}`);
+  expect(await read()).toBe(403);
+  const used = await book.step("audit log", { env: { BAD }, cwd: clone });
+  book.over();
+  // The read that was let through, and the one that the revert refused: neither the one before nor the one while it was pinned.
+  const lines = used.match(/userpass-alice .*secret\/data\/board\/plans +\S.*/g) ?? [];
+  expect(lines.map((line) => /plans +(ok|permission denied)/.exec(line)?.[1])).toEqual(["ok", "permission denied"]);
 });
 
 test("Forge down", async () => {

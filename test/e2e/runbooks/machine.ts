@@ -176,10 +176,12 @@ export class Machine implements Shell {
     };
   }
 
-  /** In the operator's home. */
-  async run(script: string, { input = "", env = {} }: StepOptions): Promise<{ code: number; text: string }> {
+  async run(
+    script: string,
+    { input = "", env = {}, cwd = join(this.folder, "home") }: StepOptions,
+  ): Promise<{ code: number; text: string }> {
     const { code, stdout, stderr } = await runToEnd("bash", ["--norc", "-euo", "pipefail", "-c", this.path(script)], {
-      cwd: join(this.folder, "home"),
+      cwd,
       env: { ...this.#environment, ...env },
       input,
     });

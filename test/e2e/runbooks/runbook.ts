@@ -15,6 +15,8 @@ export function stepsOf(title: string, language = "sh"): readonly string[] {
 export interface StepOptions {
   readonly input?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** The operator's home unless given. */
+  readonly cwd?: string;
   /** Exit codes that are right; 0 unless given. */
   readonly codes?: readonly number[];
   /** Another machine than the runbook's. */
