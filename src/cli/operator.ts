@@ -1,4 +1,4 @@
-// `writ operator init|unseal|seal`: the life of a vault, for people.
+// `writ operator init|unseal`: the life of a vault, for people.
 // Must hold: a share is read from standard input only, never from an argument, which other users of a machine can see.
 
 import type { Client } from "./client.ts";
@@ -35,11 +35,5 @@ export async function unseal(client: Client, io: Io, options: { readonly reset: 
   const { body } = await client.call("POST", "sys/unseal", share === null ? { reset: true } : { key: share });
   const sealed = body?.["sealed"] !== false;
   io.out(sealed ? `Sealed: ${String(body?.["progress"])} of ${String(body?.["t"])} shares given` : "Unsealed");
-  return 0;
-}
-
-export async function seal(client: Client, io: Io): Promise<number> {
-  await client.call("POST", "sys/seal");
-  io.out("Sealed");
   return 0;
 }

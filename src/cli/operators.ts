@@ -7,6 +7,7 @@ import type { ExportOptions } from "./exportKeyring.ts";
 import type { RekeyOptions, RootOptions } from "./keys.ts";
 import type { PinOptions } from "./pin.ts";
 import type { RestoreOptions } from "./restore.ts";
+import type { SealOptions } from "./seal.ts";
 
 function count(text: string): number {
   const value = Number(text);
@@ -77,6 +78,18 @@ export function repository(program: Command, shell: Shell): void {
     .description("Goes on with the branch; exit code 1 where its tip is not applied")
     .action(() => online(shell, pins, (module, client) => module.unpin(client, io)));
   example(unpin, "writ unpin");
+  example(sealing(program, shell), "writ seal --revoke-first");
+}
+
+/** The same command at both of its names. */
+function sealing(parent: Command, shell: Shell): Command {
+  const load = () => import("./seal.ts");
+  return parent
+    .command("seal")
+    .description("Drops all keys: nothing is served until the vault is unsealed again. Says what stays alive outside")
+    .option("--revoke-first", "ends all leases first, and seals only once nothing is left; else exit code 2", false)
+    .option("--timeout <duration>", "how long --revoke-first tries", "2m")
+    .action((options: SealOptions) => online(shell, load, (module, client) => module.seal(client, shell.io, options)));
 }
 
 /** The share of a vault with one, out of what init printed. */
@@ -105,11 +118,7 @@ export function operators(program: Command, shell: Shell): void {
       online(shell, load, (module, client) => module.unseal(client, io, options)),
     );
   example(unseal, `${share} | writ operator unseal`);
-  const seal = operator
-    .command("seal")
-    .description("Drops all keys: nothing is served until the vault is unsealed again")
-    .action(() => online(shell, load, (module, client) => module.seal(client, io)));
-  example(seal, "writ operator seal");
+  example(sealing(operator, shell), "writ operator seal");
   const backup = operator
     .command("backup")
     .description("Takes everything that the vault has in storage into one age file, while it goes on")

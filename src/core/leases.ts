@@ -14,6 +14,7 @@ import type { Core } from "./core.ts";
 import { Expiry } from "./leases/expiry.ts";
 import { idKey, leaseOf, mountKey, tokenOf } from "./leases/keys.ts";
 import { Lanes } from "./leases/lanes.ts";
+import { Outside } from "./leases/outside.ts";
 import { endingNow, type LeaseEntry, LeaseStore } from "./leases/store.ts";
 import { noObjects, reader } from "./reader.ts";
 import { deniedError } from "./session.ts";
@@ -40,6 +41,7 @@ export interface Manner {
 
 export class Leases {
   readonly store: LeaseStore;
+  readonly outside: Outside;
   readonly deadline: number;
   readonly #options: LeasesOptions;
   readonly #lanes: Lanes;
@@ -61,6 +63,8 @@ export class Leases {
       },
       ended: (entry) => core().quotas.leaseEnded(entry),
     });
+    const end = (ids: readonly string[]): Promise<unknown> => this.revoke(ids, { sync: false });
+    this.outside = new Outside({ root, store: this.store, clock, log, end });
     this.#expiry = new Expiry({ root, tokens: core().tokens, store: this.store, lanes: this.#lanes, clock, log });
   }
 
@@ -70,7 +74,7 @@ export class Leases {
   }
 
   async close(): Promise<void> {
-    await this.#expiry.close();
+    await Promise.all([this.outside.close(), this.#expiry.close()]);
     await this.#lanes.close();
   }
 

@@ -78,7 +78,7 @@ const life = [
   "operator restore",
   "operator rekey",
 ];
-const ending = ["operator generate-root", "operator seal"];
+const ending = ["operator generate-root", "operator seal", "seal"];
 const elsewhere = new Set([...life, ...ending, "quickstart", "logout"]);
 
 test("every command has an example, which its help shows", () => {
@@ -165,7 +165,9 @@ audit: [{ type: file, path: audit.log }]
   const fresh = readFileSync(join(own, "new.txt"), "utf8").replace(/^Key 1/m, "Unseal Key 1");
   writeFileSync(join(own, "keys.txt"), fresh);
   expect((await runExample("operator generate-root", own, env)).stdout).toContain("Encoded token:");
-  await runExample("operator seal", own, env);
+  expect((await runExample("seal", own, env)).stdout).toMatch(/No outside account is left\.\nSealed\n$/);
+  await runExample("operator unseal", own, env);
+  expect((await runExample("operator seal", own, env)).stdout).toBe("No outside account stays alive.\nSealed\n");
   const refused = await inShell("writ kv get secret/a", own, env);
   expect([refused.code, refused.stderr]).toEqual([2, expect.stringMatching(/sealed, and 1 of 1 shares are missing/)]);
   await server.stop();

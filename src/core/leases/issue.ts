@@ -15,6 +15,7 @@ import type { Mounted } from "../mounts.ts";
 import { deniedError, type Session } from "../session.ts";
 import { randomText } from "../tokens/store.ts";
 import { checkPath } from "./keys.ts";
+import { stoppedError } from "./outside.ts";
 import { endingNow, type LeaseEntry } from "./store.ts";
 
 /** Deadlines after which what still is being made is taken for lost. */
@@ -58,6 +59,7 @@ export class Issue {
 
   async make<T>(terms: LeaseTerms, undo: Undo, create: (granted: Granted) => Promise<T>): Promise<T> {
     const { core } = this.#options;
+    core.leases.outside.admit();
     const pending = this.#draft(terms, undo);
     const { id } = pending;
     const { mounted, request } = this.#options;
@@ -132,13 +134,15 @@ export class Issue {
     leases.take(pending.id);
     try {
       const [version = 0] = (await leases.keep(pending.token, leases.store.add(pending))).slice(-1);
-      // A mount that is removed from here on finds it, and so does a block.
+      // A mount that is removed from here on finds it, and so do a block and who ends all before a seal.
       const { mounts, blocks } = core.generation;
       const { origins = [] } = this.#options.session?.principal ?? {};
       const blocked = blocks?.refusesMount(pending.accessor) === true || blocks?.refuses(origins) === true;
-      if (mounts.byAccessor(pending.accessor) !== null && !blocked) return version;
+      const isStopped = leases.outside.stoppedUntil !== null;
+      if (mounts.byAccessor(pending.accessor) !== null && !blocked && !isStopped) return version;
       await leases.store.write(leases.store.drop(pending));
       if (blocked) throw deniedError();
+      if (isStopped) throw stoppedError();
       throw new VaultError("not_found", `no handler for route "${this.#options.request.path}". route entry not found.`);
     } catch (error) {
       leases.letGo(pending.id);

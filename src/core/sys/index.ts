@@ -14,6 +14,7 @@ import { leaseRoutes } from "./leases.ts";
 import { lockedUserRoutes } from "./lockedUsers.ts";
 import { loggerRoutes } from "./loggers.ts";
 import { mountRoutes } from "./mounts.ts";
+import { outsideRoutes } from "./outside.ts";
 import { metricRoutes } from "./metrics.ts";
 import { nodeRoutes } from "./node.ts";
 import { passwordRoutes } from "./passwords.ts";
@@ -52,6 +53,7 @@ export function systemMounts(extra: readonly Route[], open: ReadonlySet<string>)
         ...auditRoutes,
         ...blockRoutes,
         ...leaseRoutes,
+        ...outsideRoutes,
         ...lockedUserRoutes,
         ...storageRoutes,
         ...wrappingRoutes,
