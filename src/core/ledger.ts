@@ -8,6 +8,7 @@
 
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
+import type { Exact } from "../lib/exact.ts";
 import { sliced, type Work } from "../lib/slices.ts";
 import { ApplyError, type Commit, type Declaration } from "../sdk/kind.ts";
 import { VaultError } from "../sdk/errors.ts";
@@ -98,7 +99,7 @@ export class Ledger {
   }
 
   /** Work is done in slices; no other edit comes in between. */
-  edit(draft: (table: Table) => Edit | Work<Edit>): Promise<Generation> {
+  edit<E extends Edit>(draft: (table: Table) => E | Work<E>, ..._exact: Exact<E, Edit>): Promise<Generation> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ draft, resolve, reject });
       if (!this.#busy) void this.#drain();

@@ -5,6 +5,7 @@
 
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
+import type { Exact } from "../lib/exact.ts";
 import type { Logger } from "../lib/log.ts";
 import type { Fields, Values } from "./fields.ts";
 import type { Fault } from "./kind.ts";
@@ -124,7 +125,10 @@ export interface Handler<F extends Fields = Fields> {
 }
 
 /** Keeps the type of `fields` for `run`. */
-export const handler = <const F extends Fields>(entry: Handler<F>): Handler => entry;
+export const handler = <const F extends Fields, R extends Response | null>(
+  entry: Omit<Handler<F>, "run"> & { run(call: Call<F>): Promise<R> | R },
+  ..._exact: Exact<R, Response>
+): Handler => entry;
 
 export interface Route {
   /** Segments below the mount: literals, `:name` (one segment), `:name*` (one or more segments; literals alone stand behind

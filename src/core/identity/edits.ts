@@ -2,6 +2,8 @@
 // written becomes a declaration with the same id.
 // Must hold: what Git declares is refused, whatever route leads to it; a login's entity is not ended while it is written.
 
+import type { Exact } from "../../lib/exact.ts";
+import type { Work } from "../../lib/slices.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import type { Declaration, Made } from "../../sdk/kind.ts";
 import { isRoot } from "../../sdk/resourceKind.ts";
@@ -68,13 +70,14 @@ const unchanged = Symbol("unchanged");
 
 /** `logins` are the entities of logins that the edit may be about. `draft` gives null where there is nothing to change; it may
  *  be run more than once. */
-export async function edit(
+export async function edit<E extends Edit | null>(
   core: Core,
   logins: readonly (Login | null)[],
-  draft: (scene: Scene) => Omit<Edit, "commit"> | null,
+  draft: (scene: Scene) => E,
+  ..._exact: Exact<E, Edit>
 ): Promise<void> {
   const run = async (held: readonly Login[]): Promise<void> => {
-    await core.ledger.edit(function* (table) {
+    await core.ledger.edit(function* (table): Work<Edit> {
       const drafted = draft(new Scene(yield* core.generation.identity.over(table), held));
       // oxlint-disable-next-line typescript/only-throw-error -- no error: it leads out of the ledger without a generation
       if (drafted === null) throw unchanged;
