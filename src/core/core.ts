@@ -127,7 +127,7 @@ export class Core {
       key: barrier.mac("token"),
       clock,
       tasks: () => this.tasks,
-      refuses: (entry) => this.generation.blocks?.refuses(originsOf(entry)) === true,
+      refuses: (entry) => this.generation.blocks?.refusesMade(entry.created_at, originsOf(entry)) === true,
       onRevoked: (id) => this.sessions.forget(id),
       onDue: () => void this.leases.tick(),
       onEnded: (entries) => {

@@ -147,7 +147,7 @@ export class Sessions {
     if (entity?.disabled) throw deniedError();
     const own = originsOf(entry);
     if (entity !== null) own.push(ofEntity(entity.id));
-    if (generation.blocks?.refuses(own)) throw deniedError();
+    if (generation.blocks?.refusesMade(entry.created_at, own)) throw deniedError();
     const parent = await this.#parent(entry, generation, depth);
     const tokenPolicies = ownPolicies(entry, generation, parent);
     const identityPolicies = entity?.policies ?? [];

@@ -93,7 +93,7 @@ export async function readWrapped(core: Core, id: string): Promise<string | null
 export async function wrappingOf(core: Core, token: string, at: number): Promise<TokenEntry | null> {
   const entry = (await core.tokens.get(core.tokens.idOf(token)))?.value;
   if (entry?.wrapping !== true || entry.num_uses <= 0 || at >= entry.expires_at) return null;
-  return core.generation.blocks?.refuses(originsOf(entry)) ? null : entry;
+  return core.generation.blocks?.refusesMade(entry.created_at, originsOf(entry)) ? null : entry;
 }
 
 function accessorOf({ auth, data, mountType }: Response): string | undefined {

@@ -191,8 +191,11 @@ export interface Resource {
   remove?(context: ResourceContext): Promise<void>;
 }
 
-/** Which of what was issued is to end: all for the mapping `of`, and what `by` says of the origins of who made it. */
+/** Which of what was issued before a time is to end: all for the mapping `of`, and what `by` says of the origins of who
+ *  made it. */
 export interface Issued {
+  /** Milliseconds since 1970; Infinity for no limit. */
+  readonly before: number;
   readonly of: string | null;
   by(origins: readonly string[]): boolean;
 }

@@ -101,8 +101,8 @@ export const plugin: MountPlugin = {
     const secretIds = new SecretIds(context);
     return {
       endIssued: async (which) =>
-        (which.of === null ? 0 : await secretIds.clear(which.of)) +
-        (await secretIds.endWhere((origins) => which.by(origins))),
+        (which.of === null ? 0 : await secretIds.clear(which.of, which.before)) +
+        (await secretIds.endWhere(which.before, (origins) => which.by(origins))),
       routes: [
         roleIdRoute(roleIds),
         ...secretIdRoutes(secretIds),

@@ -170,17 +170,18 @@ export class SecretIds {
     while ((await this.sweep(atOnce)) >= atOnce);
   }
 
-  /** Ends all of a role's. */
-  async clear(role: string): Promise<number> {
-    return this.#endIn(this.#folder(role), () => true);
+  /** Ends all of a role's that were made before a time. */
+  async clear(role: string, before = Infinity): Promise<number> {
+    return this.#endIn(this.#folder(role), ({ created_at: at }) => at < before);
   }
 
-  /** Ends those of all roles that `ends` says of the origins of who made them. */
-  async endWhere(ends: (origins: readonly string[]) => boolean): Promise<number> {
+  /** The same of all roles, where `ends` says so of the origins of who made them. */
+  async endWhere(before: number, ends: (origins: readonly string[]) => boolean): Promise<number> {
     let ended = 0;
     for (let after = ""; ;) {
       const folders = await this.#context.view.list("secret/", { after, limit: atOnce });
-      for (const folder of folders) ended += await this.#endIn(`secret/${folder}`, ({ origins = [] }) => ends(origins));
+      const mine = ({ created_at: at, origins = [] }: SecretId): boolean => at < before && ends(origins);
+      for (const folder of folders) ended += await this.#endIn(`secret/${folder}`, mine);
       if (folders.length < atOnce) return ended;
       after = folders.at(-1) ?? "";
     }

@@ -33,6 +33,8 @@ export interface BlockSpec {
   readonly by: { readonly display_name: string; readonly entity_id: string };
   /** Milliseconds since 1970. */
   readonly since: number;
+  /** When it was lifted: what was got before that stays dead, also a batch token, of which nothing is stored. */
+  readonly lifted?: { readonly at: number; readonly until: number };
 }
 
 /** What tells it from others of its type: the same thing is blocked once. */
@@ -44,8 +46,11 @@ export function keyOf(about: About): string {
 
 export const specOf = ({ spec }: Declaration): BlockSpec => spec as unknown as BlockSpec;
 
+const nameOf = ({ about, id, lifted }: BlockSpec): string =>
+  lifted === undefined ? `${about.type}/${keyOf(about)}` : `lifted/${id}`;
+
 /** `name` is that of the declaration: it stays while a person turns out to be more than was known. */
-export function declarationOf(spec: BlockSpec, name = `${spec.about.type}/${keyOf(spec.about)}`): Declaration {
+export function declarationOf(spec: BlockSpec, name = nameOf(spec)): Declaration {
   const body = spec as unknown as Declaration["spec"];
   return { kind: blockKind, mount: null, name, metadata: { name }, spec: body, secrets: {}, source: null };
 }

@@ -30,11 +30,17 @@ export class Block {
   constructor(declaration: Declaration, mounts: MountTable, identity: Directory) {
     this.declaration = declaration;
     this.spec = specOf(declaration);
-    const now = asNow(this.spec.about, mounts, identity);
+    // Of one that was lifted it is asked who somebody was.
+    const now = this.spec.lifted === undefined ? asNow(this.spec.about, mounts, identity) : this.spec.about;
     this.learned = !isDeepStrictEqual(now, this.spec.about);
     this.about = now;
     this.accessor = now.type === "mount" ? now.accessor : null;
     this.origins = new Set(wordsOf(now));
+  }
+
+  /** Whether it is about what was made then: all while it stands, and once it is lifted what was made before. */
+  ends(at: number): boolean {
+    return this.spec.lifted === undefined || at < this.spec.lifted.at;
   }
 
   /** Whether something of these origins is what it is about. */
@@ -102,15 +108,20 @@ function wordsOf(about: About): readonly string[] {
 }
 
 export class Blocks {
+  /** Those that stand. */
   readonly all: readonly Block[];
+  /** Those that were lifted, as long as something from before may be about. */
+  readonly former: readonly Block[];
   readonly #origins: ReadonlySet<string>;
   readonly #accessors: ReadonlySet<string>;
   readonly #isBarred: ((address: string) => boolean) | null;
   /** By the connection's identity: one stands for many requests. */
   readonly #connections = new WeakMap<Connection, boolean>();
 
-  private constructor(all: readonly Block[]) {
+  private constructor(blocks: readonly Block[]) {
+    const all = blocks.filter(({ spec }) => spec.lifted === undefined);
     this.all = all;
+    this.former = blocks.filter(({ spec }) => spec.lifted !== undefined);
     this.#origins = new Set(all.flatMap(({ origins }) => [...origins]));
     this.#accessors = new Set(all.flatMap(({ accessor }) => accessor ?? []));
     const ranges = all.flatMap(({ about }) => (about.type === "address" ? about.range : []));
@@ -133,6 +144,11 @@ export class Blocks {
     });
   }
 
+  /** The same of what was made at a time. */
+  refusesMade(at: number, origins: Origins): boolean {
+    return this.refuses(origins) || this.former.some((block) => block.ends(at) && block.covers(origins));
+  }
+
   refusesMount(accessor: string): boolean {
     return this.#accessors.has(accessor);
   }
@@ -149,7 +165,7 @@ export class Blocks {
 
   /** By the id of its record. */
   byId(id: string): Block | null {
-    return this.all.find(({ spec }) => spec.id === id) ?? null;
+    return [...this.all, ...this.former].find(({ spec }) => spec.id === id) ?? null;
   }
 
   /** What this generation knows of people beyond what is written, for the next one to keep, of those that are in `table`. */

@@ -1,8 +1,8 @@
 // What follows a block: what was got before it ends. Requests are refused from the moment that the block is live; this is what
 // is done about all that is stored: tokens with all that hangs on them, leases, secret ids.
 // Must hold: it is found whatever was in flight when the block came (whoever makes something looks at the live generation
-// once it is written); it can be cut off anywhere and begun again; a block that is lifted meanwhile stops it; memory does
-// not grow with what there is; a mount that hangs holds up nothing but its own leases, which are due until they have ended.
+// once it is written); it can be cut off anywhere and begun again; what was got before a block is lifted ends although it
+// is; memory does not grow with what there is; a mount that hangs holds up nothing but its own leases, which are due until they have ended.
 // Known gap: numbers are what a process counted: cut off, up to a page of them is counted twice or not at all.
 
 import { Mutex } from "../../lib/mutex.ts";
@@ -58,8 +58,8 @@ const subjectOf = (id: string): string => `block ${id}`;
 const revokeType = "revoke-blocked";
 const endType = "end-block";
 
-/** Ends by itself where its block was lifted. */
-class Lifted extends Error {}
+/** The block is there no more, and nothing from before it either. */
+class Over extends Error {}
 
 export class Revocations {
   readonly #core: () => Core;
@@ -128,7 +128,7 @@ export class Revocations {
       await core.root.write([{ key: recordKey(id), value: { ...tally } }]);
       if (!tally.whole) throw new VaultError("conflict", "requests from before the block are still being worked on");
     } catch (error) {
-      if (!(error instanceof Lifted)) throw error;
+      if (!(error instanceof Over)) throw error;
     } finally {
       this.#running.delete(id);
     }
@@ -139,12 +139,12 @@ export class Revocations {
     await dropAll(this.#core().root, folderOf(id));
   }
 
-  /** The block as it is now. Throws where it was lifted, or the vault is being sealed. */
+  /** The block as it is now. Throws where it is over, or the vault is being sealed. */
   #block(id: string): Block {
     const core = this.#core();
     if (core.closed) throw new VaultError("sealed", "Vault is sealed");
     const block = core.generation.blocks?.byId(id) ?? null;
-    if (block === null) throw new Lifted("the block was lifted");
+    if (block === null) throw new Over("the block is over");
     return block;
   }
 
@@ -165,7 +165,7 @@ export class Revocations {
   async #sift(id: string, tally: Tally, pages: AsyncGenerator<readonly TokenEntry[]>): Promise<void> {
     for await (const page of pages) {
       const block = this.#block(id);
-      const mine = page.filter((entry) => block.covers(originsOf(entry)));
+      const mine = page.filter((entry) => block.ends(entry.created_at) && block.covers(originsOf(entry)));
       await this.#endAll(
         id,
         tally,
@@ -216,7 +216,8 @@ export class Revocations {
         const names = await root.list(`lease/mount/${folder}`, { after, limit: atOnce });
         const block = this.#block(id);
         const found = await Promise.all(names.map((name) => leases.store.get(leaseOf(name))));
-        const mine = (entry: LeaseEntry): boolean => all || block.covers(entry.origins ?? []);
+        const mine = (entry: LeaseEntry): boolean =>
+          block.ends(entry.issued_at) && (all || block.covers(entry.origins ?? []));
         await this.#take(
           id,
           tally,
@@ -236,7 +237,11 @@ export class Revocations {
       if (endIssued === null || about.type === "address") continue;
       const of = about.type === "mapping" && about.accessor === accessor ? about.name : null;
       const all = block.accessor === accessor;
-      tally.secret_ids += await endIssued({ of, by: (origins) => all || block.covers(origins) });
+      tally.secret_ids += await endIssued({
+        before: block.spec.lifted?.at ?? Infinity,
+        of,
+        by: (origins) => all || block.covers(origins),
+      });
     }
   }
 

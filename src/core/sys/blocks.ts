@@ -4,12 +4,14 @@
 import { rfc3339 } from "../../lib/clock.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
+import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
-import { type About, blockKind, type BlockType, blockTypes, declarationOf } from "../blocks/block.ts";
+import { type About, blockKind, type BlockType, blockTypes, declarationOf, specOf } from "../blocks/block.ts";
 import { type Block, Blocks } from "../blocks/blocks.ts";
 import { aboutOf, blockOf, documentsOf, isAbout } from "../blocks/find.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
+import type { Table } from "../table.ts";
 import { ownSession } from "../tokens/create.ts";
 
 const longestReason = 1_000;
@@ -116,7 +118,11 @@ async function write(call: CoreCall<typeof writeFields>): Promise<Response> {
     const by = { display_name: displayName, entity_id: entityId };
     const fresh = declarationOf({ about, id, name, reason, by, since: request.time });
     const before = table.get(blockKind, null, known?.declaration.name ?? fresh.name);
-    return { put: [before ?? fresh], remove: [], ops: begun(core.generation.record.seq + 1) };
+    return {
+      put: [before ?? fresh],
+      remove: past(table, core.clock.now()),
+      ops: begun(core.generation.record.seq + 1),
+    };
   });
   return one(call, type, id);
 }
@@ -129,16 +135,29 @@ async function one(call: CoreCall, type: BlockType, id: string): Promise<Respons
   return { data: await shown({ ...call, generation }, block) };
 }
 
+/** Seconds that nothing which was got before a moment lives on after it. */
+function longestTtl({ core, generation }: CoreCall): number {
+  const tuned = [...generation.mounts].map(({ spec }) => spec?.config.max_lease_ttl ?? 0);
+  return Math.max(core.maxLeaseTtl, ...tuned);
+}
+
+/** Lifted blocks that nothing is left from before of. */
+const past = (table: Table, now: number): readonly Declaration[] =>
+  [...table.shelf(blockKind, null).values()].filter((one) => (specOf(one).lifted?.until ?? Infinity) <= now);
+
 async function lift(call: CoreCall): Promise<null> {
   const { core } = call;
   const { type, name } = named(call);
-  const { declaration, spec } = await blockOf(call, type, name);
+  const { declaration, spec, about } = await blockOf(call, type, name);
   await core.ledger.edit((table) => {
     const before = table.get(blockKind, null, declaration.name);
     if (before === null) throw new VaultError("not_found", `${type} ${JSON.stringify(name)} is not blocked`);
+    const at = core.clock.now();
+    const left = declarationOf({ ...specOf(before), about, lifted: { at, until: at + longestTtl(call) * 1000 } });
+    const put = about.type === "address" ? [] : [left];
     return {
-      put: [],
-      remove: [before],
+      put,
+      remove: [before, ...past(table, at)],
       ops: [core.revocations.end(core.tasks, spec.id, core.generation.record.seq + 1)],
     };
   });
