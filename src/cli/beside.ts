@@ -2,6 +2,7 @@
 // Must hold: only a vault that the environment names is asked, by whoever has a token there, and shortly; a plan is never
 // wrong or late because of it.
 
+import { blocksIn, blockText } from "./blocks.ts";
 import { createClient } from "./client.ts";
 import type { Io } from "./io.ts";
 import { plain } from "./show.ts";
@@ -15,9 +16,17 @@ export async function beside(io: Io): Promise<void> {
   try {
     const client = (await createClient(io.env)).within(patience);
     if (client.token === null) return;
-    const { status, body } = await client.send("GET", "sys/gitops/status?documents=false");
-    if (status !== 200) return;
-    const { pinned } = dataOf(body) as GitStatus;
+    const [{ status, body }, blocked] = await Promise.all([
+      client.send("GET", "sys/gitops/status?documents=false"),
+      client.send("GET", "sys/blocks?list=true"),
+    ]);
+    const declared = blocked.status === 200 ? blocksIn(blocked).filter(({ documents }) => documents.length > 0) : [];
+    if (declared.length > 0) io.out("");
+    for (const block of declared) io.out(plain(`Blocked, whatever is declared: ${blockText(block)}`));
+    if (blocked.status !== 200 && blocked.status !== 404) {
+      io.err(`writ: what is blocked is not shown: sys/blocks answers ${blocked.status}`);
+    }
+    const { pinned } = status === 200 ? (dataOf(body) as GitStatus) : {};
     if (pinned) {
       io.out("");
       io.out(plain(`${client.address} is pinned to ${pinText(pinned)}. Nothing of this acts before writ unpin.`));

@@ -403,6 +403,83 @@ async function jobLogin(h: Harness, how: "login" | "look", strict = false): Prom
   );
 }
 
+const annMade = { child: "", orphan: "" };
+
+/** Ann, in a group, with a token below hers and one that she made beside it. */
+const annWithTokens = async (h: Harness): Promise<void> => {
+  await annGroup(h);
+  const rule = 'path "auth/token/create*" { capabilities = ["update", "sudo"] }';
+  await h.ask("update", "sys/policies/acl/maker", { policy: `${policyText("keep/data/*")} ${rule}` });
+  const make = async (path: string): Promise<string> =>
+    (await h.ask("update", path, { policies: ["p"], ttl: "10h" }, ann.token)).auth?.client_token ?? "";
+  annMade.child = await make("auth/token/create");
+  annMade.orphan = await make("auth/token/create-orphan");
+};
+
+const stateOf = async (h: Harness, what: string): Promise<unknown> =>
+  ((await read(h, `sys/blocks/${what}`)) as { state?: string } | null)?.state ?? "not blocked";
+
+const blockAnn = async (h: Harness): Promise<void> => {
+  await h.ask("update", "sys/blocks/person/userpass/ann", { reason: "test" });
+  await h.vault.core?.tasks.run();
+};
+
+const letIn = (asked: Promise<unknown>): Promise<string> =>
+  asked.then(
+    () => "in",
+    ({ code }: { code?: string }) => String(code),
+  );
+
+const annBlocked = async (h: Harness): Promise<unknown> => [
+  await stateOf(h, "person/userpass/ann"),
+  await letIn(annLogin(h)),
+  ...(await Promise.all([ann.token, annMade.child, annMade.orphan].map((token) => may(h, token)))),
+];
+
+const nothingLeft = async (h: Harness): Promise<void> => {
+  const left = (await h.vault.core?.root.list("block/")) ?? [];
+  if (left.length > 0) throw new Error(`left of a block: ${left.join(", ")}`);
+};
+
+const blocks: readonly Scenario[] = [
+  { name: "block of a person", before: annWithTokens, run: blockAnn, observe: annBlocked },
+  {
+    name: "end of a block of a person",
+    before: async (h) => {
+      await annWithTokens(h);
+      await blockAnn(h);
+      h.clock.advance(1);
+    },
+    run: async (h) => {
+      await h.ask("delete", "sys/blocks/person/userpass/ann");
+      await h.vault.core?.tasks.run();
+    },
+    observe: annBlocked,
+    after: nothingLeft,
+  },
+  {
+    name: "block of a mapping",
+    before: async (h) => {
+      await makeRole(h);
+      await h.ask("update", "auth/approle/role/job/custom-secret-id", { secret_id: jobSecret });
+    },
+    run: async (h) => {
+      await h.ask("update", "sys/blocks/mapping/approle/job", { reason: "test" });
+      await h.vault.core?.tasks.run();
+    },
+    observe: async (h) => [
+      await stateOf(h, "mapping/approle/job"),
+      (await letIn(h.ask("update", "auth/approle/login", { role_id: "the-job", secret_id: jobSecret }, null))) === "in",
+    ],
+    after: async (h) => {
+      await h.ask("delete", "sys/blocks/mapping/approle/job");
+      await h.vault.core?.tasks.run();
+      if ((await jobLogin(h, "login")) !== "refused") throw new Error("the secret id outlived the block of its role");
+      await nothingLeft(h);
+    },
+  },
+];
+
 const system: readonly Scenario[] = [
   {
     name: "seal and unseal",
@@ -539,6 +616,7 @@ export const scenarios: readonly Scenario[] = [
   ...people,
   ...entities,
   ...machines,
+  ...blocks,
   ...system,
   ...git,
 ];

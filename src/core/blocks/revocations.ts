@@ -19,8 +19,7 @@ import { originsOf } from "./origins.ts";
 
 const atOnce = 64;
 const namesAtOnce = 1_000;
-/** Leases whose end is looked for at once, and failures that are told. */
-const lookedAt = 1_024;
+/** Failures that are told. */
 const told = 20;
 /** Chains of tokens are not longer. */
 const depthLimit = 64;
@@ -32,8 +31,6 @@ interface Tally {
   tokens: number;
   leases: number;
   secret_ids: number;
-  /** Whether all has been gone through since the block was asked for last. */
-  whole: boolean;
 }
 
 export interface Failing {
@@ -43,12 +40,14 @@ export interface Failing {
 }
 
 export interface Progress extends Tally {
+  /** Whether all has been gone through since the block was asked for last. */
+  readonly whole: boolean;
   /** Leases that have not ended yet, and some of those that could not be ended so far. */
   readonly left: number;
   readonly failing: readonly Failing[];
 }
 
-const none: Tally = { examined: 0, tokens: 0, leases: 0, secret_ids: 0, whole: false };
+const none: Tally = { examined: 0, tokens: 0, leases: 0, secret_ids: 0 };
 
 const folderOf = (id: string): string => `block/${id}/`;
 const recordKey = (id: string): string => `${folderOf(id)}record`;
@@ -70,13 +69,9 @@ export class Revocations {
     this.#core = core;
   }
 
-  /** Operations that begin it, or begin it again, with the generation `seq`. */
-  async begin(tasks: Tasks, id: string): Promise<(seq: number) => readonly ViewOp[]> {
-    const before = await this.#stored(id);
-    return (seq) => [
-      { key: recordKey(id), value: { ...before, whole: false } },
-      tasks.put(revokeType, subjectOf(id), { id }, seq),
-    ];
+  /** An operation that begins it, or begins it again, with the generation `seq`. */
+  begin(tasks: Tasks, id: string, seq: number): ViewOp {
+    return tasks.put(revokeType, subjectOf(id), { id }, seq);
   }
 
   /** An operation that forgets it, once its block is lifted. */
@@ -90,14 +85,15 @@ export class Revocations {
 
   async progress(id: string): Promise<Progress> {
     const tally = this.#running.get(id) ?? (await this.#stored(id));
-    return { ...tally, ...(await this.#lock.run(id, () => this.#left(id))) };
+    const whole = !(await this.#core().tasks.waiting(subjectOf(id)));
+    return { ...tally, whole, ...(await this.#lock.run(id, () => this.#left(id))) };
   }
 
   /** Forgets those that have ended. */
   async #left(id: string): Promise<Pick<Progress, "left" | "failing">> {
     const { root, leases } = this.#core();
     const folder = leaseFolder(id);
-    const names = await root.list(folder, { limit: lookedAt });
+    const names = await root.list(folder, { limit: namesAtOnce });
     const found = await Promise.all(names.map((name) => leases.store.get(leaseOf(name))));
     const gone = names.filter((_, at) => found[at] === null);
     if (gone.length > 0) await root.write(gone.map((name) => ({ key: `${folder}${name}`, value: null })));
@@ -107,7 +103,7 @@ export class Revocations {
       return [{ lease_id: entry.value.id, error: ending.error, attempts: ending.attempts }];
     });
     let left = names.length - gone.length;
-    for (let last = names; last.length >= Math.min(lookedAt, namesAtOnce);) {
+    for (let last = names; last.length === namesAtOnce;) {
       last = await root.list(folder, { after: last.at(-1) ?? "", limit: namesAtOnce });
       left += last.length;
     }
@@ -124,9 +120,9 @@ export class Revocations {
       await this.#endTokens(id, tally);
       await this.#endLeases(id, tally);
       await this.#endIssued(id, tally);
-      tally.whole = !this.#mayIssue(time);
       await core.root.write([{ key: recordKey(id), value: { ...tally } }]);
-      if (!tally.whole) throw new VaultError("conflict", "requests from before the block are still being worked on");
+      if (this.#mayIssue(time))
+        throw new VaultError("conflict", "requests from before the block are still being worked on");
     } catch (error) {
       if (!(error instanceof Over)) throw error;
     } finally {

@@ -113,7 +113,6 @@ async function write(call: CoreCall<typeof writeFields>): Promise<Response> {
       `it is blocked already, since ${rfc3339(since)} by ${by.display_name}; what is left of it is revoked again`,
     );
   }
-  const begun = await core.revocations.begin(core.tasks, id);
   await core.ledger.edit((table) => {
     const by = { display_name: displayName, entity_id: entityId };
     const fresh = declarationOf({ about, id, name, reason, by, since: request.time });
@@ -121,7 +120,7 @@ async function write(call: CoreCall<typeof writeFields>): Promise<Response> {
     return {
       put: [before ?? fresh],
       remove: past(table, core.clock.now()),
-      ops: begun(core.generation.record.seq + 1),
+      ops: [core.revocations.begin(core.tasks, id, core.generation.record.seq + 1)],
     };
   });
   return one(call, type, id);
@@ -135,10 +134,13 @@ async function one(call: CoreCall, type: BlockType, id: string): Promise<Respons
   return { data: await shown({ ...call, generation }, block) };
 }
 
-/** Seconds that nothing which was got before a moment lives on after it. */
+/** Seconds: a mount may have been tuned to more before than it is now. */
+const leastKept = 400 * 86_400;
+
+/** Seconds after which nothing is alive that was got before. */
 function longestTtl({ core, generation }: CoreCall): number {
   const tuned = [...generation.mounts].map(({ spec }) => spec?.config.max_lease_ttl ?? 0);
-  return Math.max(core.maxLeaseTtl, ...tuned);
+  return Math.max(leastKept, core.maxLeaseTtl, ...tuned);
 }
 
 /** Lifted blocks that nothing is left from before of. */
