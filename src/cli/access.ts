@@ -1,13 +1,11 @@
-// `writ token|policy|lease|secrets|auth|audit`: who may what, until when, and where things are mounted.
+// `writ token|policy|lease`: who may what, and until when.
 // Must hold: a token is typed, piped in or the caller's own, and never an argument.
 
 import { apiPath, type Client, CommandError, dataIn, remote } from "./client.ts";
-import { dataOf, hidden, hiddenWord, mapOf, textOf } from "./input.ts";
+import { hiddenWord, mapOf, refuseShown, textOf } from "./input.ts";
 import type { Io } from "./io.ts";
 import { contentOf, showAnswer } from "./paths.ts";
 import { isTable, json, show, showKeys, type ShowOptions, table } from "./show.ts";
-
-type Body = Readonly<Record<string, unknown>>;
 
 export interface CreateOptions extends ShowOptions {
   readonly policy?: readonly string[];
@@ -141,6 +139,8 @@ async function revokeHashed(client: Client, io: Io, hashes: readonly string[]): 
 }
 
 export async function capabilities(client: Client, io: Io, paths: readonly string[], options: TokenOptions) {
+  // Vault's command takes a token in front of the paths.
+  if (/^hv[sb]\./.test(paths[0] ?? "")) refuseShown(paths[0], "a token");
   const own = options.accessor === undefined;
   const body = own ? { paths } : { paths, accessor: options.accessor };
   const { body: answer } = await client.call("POST", own ? "sys/capabilities-self" : "sys/capabilities-accessor", body);
@@ -214,80 +214,5 @@ export async function revokeLease(client: Client, io: Io, id: string, options: L
   if (options.prefix === true) await client.call("POST", `sys/leases/${where}/${apiPath(id)}`);
   else await client.call("POST", "sys/leases/revoke", { lease_id: id });
   io.out(options.prefix === true ? `Everything below ${id} is revoked` : "The lease is revoked");
-  return 0;
-}
-
-export type Side = "mounts" | "auth";
-
-export async function listMounts(client: Client, io: Io, side: Side, options: ShowOptions): Promise<number> {
-  const { body } = await client.call("GET", `sys/${side}`);
-  const mounts = dataIn(body) as Readonly<Record<string, Body>>;
-  if (!isTable(io, options)) json(io, mounts);
-  else {
-    const rows = Object.entries(mounts).map(([path, mount]) => [
-      path,
-      mount["type"],
-      mount["accessor"],
-      mount["description"],
-    ]);
-    table(io, ["Path", "Type", "Accessor", "Description"], rows);
-  }
-  return 0;
-}
-
-export interface EnableOptions {
-  readonly path?: string;
-  readonly description?: string;
-  readonly version?: string;
-}
-
-export async function enable(
-  client: Client,
-  io: Io,
-  side: Side,
-  type: string,
-  words: readonly string[],
-  options: EnableOptions,
-) {
-  const path = options.path ?? type;
-  const body = {
-    type,
-    ...(options.description && { description: options.description }),
-    ...(options.version && { options: { version: options.version } }),
-    ...(words.length > 0 && { config: await dataOf(words, io) }),
-  };
-  await client.call("POST", `sys/${side}/${apiPath(path)}`, body);
-  io.out(`${type} is mounted at ${side === "auth" ? "auth/" : ""}${path}/`);
-  return 0;
-}
-
-export async function disable(client: Client, io: Io, side: Side, path: string): Promise<number> {
-  await client.call("DELETE", `sys/${side}/${apiPath(path)}`);
-  io.out(`Nothing is mounted at ${side === "auth" ? "auth/" : ""}${path}/ any more`);
-  return 0;
-}
-
-export async function listAudit(client: Client, io: Io, options: ShowOptions): Promise<number> {
-  const { body } = await client.call("GET", "sys/audit");
-  const devices = dataIn(body) as Readonly<Record<string, { type: string; options: Readonly<Record<string, string>> }>>;
-  if (!isTable(io, options)) json(io, devices);
-  else {
-    const rows = Object.entries(devices).map(([name, { type, options: facts }]) => [
-      name,
-      type,
-      facts["state"],
-      facts["head"],
-    ]);
-    table(io, ["Device", "Type", "State", "Lines"], rows);
-  }
-  return 0;
-}
-
-/** What stands in the log in place of a value, to look for it there. */
-export async function auditHash(client: Client, io: Io, device: string, options: ShowOptions): Promise<number> {
-  const input = await hidden(io, "Value");
-  const { body } = await client.call("POST", `sys/audit-hash/${apiPath(device)}`, { input });
-  if (options.field !== undefined || !isTable(io, options)) show(io, body, dataIn(body), options);
-  else io.out(String(dataIn(body)["hash"]));
   return 0;
 }

@@ -6,6 +6,7 @@ import type { KeyObject } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Head } from "../sdk/audit.ts";
 import { type Broken, lineHash, type Line, type Sound, verifyChain } from "../sdk/chain.ts";
+import { plain } from "../lib/printable.ts";
 import { parsePublicLine } from "../lib/sshsig.ts";
 import { openSource, readHistory } from "./auditlog.ts";
 
@@ -24,9 +25,6 @@ export interface AuditIo {
   out(line: string): void;
   err(line: string): void;
 }
-
-/** Names in a foreign repository may hold what a terminal obeys. */
-const plain = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}]/gu, "?");
 
 /** A fault of the log or of the command line; the text says where and what. */
 class Finding extends Error {}

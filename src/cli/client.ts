@@ -8,6 +8,7 @@ import type { IncomingMessage } from "node:http";
 import { type RequestOptions, request as httpsRequest } from "node:https";
 import { join } from "node:path";
 import { request as httpRequest } from "../lib/http.ts";
+import { faultText, nextText } from "./explain.ts";
 
 /** What went wrong and what to do, for a person; ends the command. */
 export class CommandError extends Error {
@@ -23,6 +24,8 @@ export interface Answer {
   readonly status: number;
   /** The parsed body; null where there is none. */
   readonly body: Readonly<Record<string, unknown>> | null;
+  /** Seconds, where the server says when to come again. */
+  readonly retryAfter?: string | undefined;
 }
 
 /** What an answer is about; empty where it says nothing. */
@@ -67,12 +70,16 @@ const maxAnswer = 64 * 1024 * 1024;
 const timeoutMs = 90_000;
 const defaultAddress = "http://127.0.0.1:8200";
 
-async function tokenOf(env: Environment): Promise<string | null> {
+const oneWord = /^[\x21-\x7e]+$/;
+
+/** What is asked with; null where there is none. */
+export async function tokenOf(env: Environment): Promise<string | null> {
   const given = env["VAULT_TOKEN"]?.trim();
   if (given !== undefined && given !== "") return given;
   const path = tokenFile(env);
   const file = path === null ? "" : await readFile(path, "utf8").catch(() => "");
-  return file.trim() === "" ? null : file.trim();
+  // What is no token there hinders nobody from logging in.
+  return oneWord.test(file.trim()) ? file.trim() : null;
 }
 
 function target(address: string): { readonly url: URL; readonly socketPath?: string } {
@@ -109,31 +116,23 @@ async function bodyOf(message: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-const untrusted = "its certificate is not trusted here: name the authority's file in VAULT_CACERT";
-const hints: Readonly<Record<string, string>> = {
-  ECONNREFUSED: "nothing listens there: start the server (npm start, or writ server --config FILE), or set VAULT_ADDR",
-  ENOENT: "there is no such socket: start the server, or set VAULT_ADDR",
-  ENOTFOUND: "there is no such host: check VAULT_ADDR",
-  DEPTH_ZERO_SELF_SIGNED_CERT: untrusted,
-  SELF_SIGNED_CERT_IN_CHAIN: untrusted,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: untrusted,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: untrusted,
-  CERT_HAS_EXPIRED: "its certificate has expired",
-  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another name: check VAULT_ADDR, or set VAULT_TLS_SERVER_NAME",
-  ECONNRESET:
-    "the server closed the connection: is VAULT_ADDR https where the server speaks http, or the other way round?",
-};
-
 /** Whom to ask, and as whom. */
 interface Way {
   readonly address: string;
   readonly token: string | null;
   readonly headers: Headers;
   readonly tls: RequestOptions;
+  readonly env: Environment;
   readonly timeoutMs: number;
 }
 
-function ask(way: Way, method: string, path: string, body: unknown, more: Headers = {}): Promise<IncomingMessage> {
+async function ask(
+  way: Way,
+  method: string,
+  path: string,
+  body: unknown,
+  more: Headers = {},
+): Promise<IncomingMessage> {
   const { url, socketPath } = target(way.address);
   const data = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
@@ -164,8 +163,9 @@ function ask(way: Way, method: string, path: string, body: unknown, more: Header
 async function answerOf(message: IncomingMessage): Promise<Answer> {
   const text = await bodyOf(message);
   const status = message.statusCode ?? 0;
+  const retryAfter = message.headers["retry-after"];
   try {
-    return { status, body: text === "" ? null : (JSON.parse(text) as Answer["body"]) };
+    return { status, retryAfter, body: text === "" ? null : (JSON.parse(text) as Answer["body"]) };
   } catch {
     throw new Error(`it answered ${status} with something that is not JSON: is it a vault?`);
   }
@@ -174,38 +174,23 @@ async function answerOf(message: IncomingMessage): Promise<Answer> {
 const errorsOf = ({ body }: Answer): readonly string[] =>
   Array.isArray(body?.["errors"]) ? body["errors"].map(String) : [];
 
-/** How far the unsealing of a vault that is sealed has come. */
-function sealedBy({ body }: Answer): string {
-  if (body?.["initialized"] === false) return "it is not initialised: writ operator init";
-  const [given, needed] = [Number(body?.["progress"] ?? 0), Number(body?.["t"] ?? 0)];
-  const missing = needed - given;
-  return missing > 0
-    ? `it is sealed, and ${missing} of ${needed} shares are missing: writ operator unseal, for each`
-    : "it is sealed: writ operator unseal";
-}
-
 /** What the server said, and what to do next. */
 async function refusal(way: Way, method: string, path: string, answer: Answer): Promise<string> {
-  const { status } = answer;
+  const { status, retryAfter } = answer;
   const errors = errorsOf(answer);
+  const next = await nextText({ status, errors, retryAfter }, way.token, async () => {
+    const { body } = await ask(way, "GET", "sys/seal-status", undefined).then(answerOf);
+    return body;
+  });
   const said = errors.length === 0 ? "" : ` ${errors.join("; ")}`;
-  const next = async (): Promise<string> => {
-    if (status === 503) return sealedBy(await ask(way, "GET", "sys/seal-status", undefined).then(answerOf));
-    if (status !== 403) return "";
-    if (way.token === null) return "no token is given: writ login, or set VAULT_TOKEN";
-    // A valid token is told what it lacks.
-    const invalid = errors.join() === "permission denied" || errors.includes("invalid token");
-    return invalid ? "the token is not valid, or not any more: writ login" : "";
-  };
-  const what = await next().catch(() => "");
-  return `${method} ${path}: ${status}${said}${what === "" ? "" : `; ${what}`}`;
+  return `${method} ${path}: ${status}${said}${next === "" ? "" : `; ${next}`}`;
 }
 
 function clientOf(way: Way): Client {
   const { address, token } = way;
   const explain = (error: NodeJS.ErrnoException): never => {
     if (error instanceof CommandError) throw error;
-    throw new CommandError(`${address}: ${hints[error.code ?? ""] ?? error.message}`, remote);
+    throw new CommandError(faultText(address, error, way.env), remote);
   };
   const send: Client["send"] = async (method, path, body, more) => {
     const answer = await ask(way, method, path, body, more).then(answerOf).catch(explain);
@@ -244,8 +229,8 @@ export async function createClient(env: Environment): Promise<Client> {
   const address = env["VAULT_ADDR"]?.trim() || defaultAddress;
   target(address);
   const token = await tokenOf(env);
-  if (token !== null && !/^[\x21-\x7e]+$/.test(token)) throw new CommandError("VAULT_TOKEN must be one word");
+  if (token !== null && !oneWord.test(token)) throw new CommandError("VAULT_TOKEN must be one word");
   const namespace = env["VAULT_NAMESPACE"]?.trim();
   const headers = namespace ? { "X-Vault-Namespace": namespace } : {};
-  return clientOf({ address, token, headers, tls: await tlsOf(env), timeoutMs });
+  return clientOf({ address, token, headers, tls: await tlsOf(env), env, timeoutMs });
 }

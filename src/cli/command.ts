@@ -1,6 +1,6 @@
 // How commands are declared: each with an example, which its help shows and a test runs.
 
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { type Client, createClient } from "./client.ts";
 import type { Io } from "./io.ts";
 
@@ -22,6 +22,16 @@ export function example(command: Command, text: string): Command {
   const lines = text.split("\n").map((line) => `  ${line}`);
   return command.addHelpText("after", `\nExample:\n${lines.join("\n")}`);
 }
+
+/** An option that may be given more than once. */
+export const each = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+
+/** Options of what prints a table. */
+export const listed = (command: Command): Command =>
+  command.addOption(new Option("--format <format>", "table or json").choices(["table", "json"]));
+/** Options of what prints one thing. */
+export const shown = (command: Command): Command =>
+  listed(command).option("--field <name>", "prints this field alone, as it is");
 
 /** Loads the code of a command and the client side by side, then runs it. */
 export async function online<M>(

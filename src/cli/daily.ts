@@ -1,14 +1,15 @@
 // The commands of every day, as they are declared: what they do is in a file for each group.
 
 import { Argument, type Command, Option } from "commander";
-import { example, online, type Shell } from "./command.ts";
+import { each, example, listed, online, type Shell, shown } from "./command.ts";
 import type * as accesses from "./access.ts";
-import type { CreateOptions, EnableOptions, LeaseOptions, Side, TokenOptions } from "./access.ts";
+import type { CreateOptions, LeaseOptions, TokenOptions } from "./access.ts";
 import type { Client } from "./client.ts";
 import type * as kvs from "./kv.ts";
 import type { KvOptions } from "./kv.ts";
 import type { LoginOptions } from "./login.ts";
 import type { PathOptions } from "./paths.ts";
+import { places } from "./places.ts";
 import type { RunOptions } from "./run.ts";
 import type { ShowOptions } from "./show.ts";
 
@@ -16,18 +17,8 @@ const access = () => import("./access.ts");
 const kv = () => import("./kv.ts");
 const paths = () => import("./paths.ts");
 
-/** An option that may be given more than once. */
-const each = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
+const dataHelp = "key=@FILE, key=- (standard input), @FILE or - for a JSON object; key=value where others may see it";
 
-const dataHelp = "key=value, key=@FILE, key=- (standard input), @FILE or - for a JSON object";
-
-/** Options of what prints one thing. */
-const shown = (command: Command): Command =>
-  command
-    .addOption(new Option("--format <format>", "table or json").choices(["table", "json"]))
-    .option("--field <name>", "prints this field alone, as it is");
-const listed = (command: Command): Command =>
-  command.addOption(new Option("--format <format>", "table or json").choices(["table", "json"]));
 const wrappable = (command: Command): Command =>
   command.option("--wrap-ttl <duration>", "wraps the answer: prints a token that opens it once");
 
@@ -38,13 +29,7 @@ export function daily(program: Command, shell: Shell): void {
   tokens(program.command("token").description("Makes, shows, renews and revokes tokens"), shell);
   policies(program.command("policy").description("Shows and changes policies that the API made"), shell);
   leases(program.command("lease").description("Shows, renews and revokes leases"), shell);
-  for (const [name, side, type] of [
-    ["secrets", "mounts", "kv"],
-    ["auth", "auth", "approle"],
-  ] as const) {
-    const what = side === "auth" ? "auth methods" : "secret engines";
-    mounts(program.command(name).description(`Shows, mounts and unmounts ${what}`), side, type, shell);
-  }
+  places(program, shell);
 }
 
 function logins(program: Command, shell: Shell): void {
@@ -75,6 +60,14 @@ function logins(program: Command, shell: Shell): void {
       ),
     );
   example(logout, "writ logout");
+  const print = program
+    .command("print")
+    .description("Prints what is used here")
+    .addArgument(new Argument("<what>", "the token").choices(["token"]))
+    .action(() =>
+      shell.run(import("./client.ts").then(async ({ tokenOf }) => (io.out((await tokenOf(io.env)) ?? ""), 0))),
+    );
+  example(print, "writ print token | writ login");
   const run = program
     .command("run")
     .description("Runs a command with secrets in its environment; renews meanwhile, and revokes at its end")
@@ -135,12 +128,20 @@ function anyPath(program: Command, shell: Shell): void {
     .description(
       "Opens what a wrapping token holds, once: the caller's own token, or with - one that is typed or piped in",
     )
-    .addArgument(new Argument("[source]", "where the token comes from").choices(["-"]))
+    .argument("[source]", "-")
     .action((source: string | undefined, options: PathOptions) =>
       online(shell, paths, (module, client) => module.unwrap(client, io, source, options)),
     );
+  const help = program
+    .command("path-help")
+    .description("Tells what can be asked at a path of the API")
+    .argument("<path>", "such as sys/policies/acl")
+    .action((path: string) => online(shell, paths, (module, client) => module.help(client, io, path)));
+  example(help, "writ path-help sys/policies/acl");
   example(shown(unwrap), "writ write sys/wrapping/wrap greeting=hello --wrap-ttl 60 --field token | writ unwrap -");
 }
+
+const mountOption = ["--mount <mount>", "where the engine is mounted, if not the path's first part"] as const;
 
 type KvRun = (client: Client, io: Shell["io"], path: string, options: KvOptions) => Promise<number>;
 
@@ -151,7 +152,7 @@ function secrets(group: Command, shell: Shell): void {
       .command(name)
       .description(about)
       .argument("<path>", "such as secret/app")
-      .option("--mount <mount>", "where the engine is mounted, if not the path's first part")
+      .option(...mountOption)
       .action((path: string, options: KvOptions) =>
         online(shell, kv, (module, client) => pick(module)(client, io, path, options)),
       );
@@ -161,7 +162,7 @@ function secrets(group: Command, shell: Shell): void {
       .description(about)
       .argument("<path>", "such as secret/app")
       .argument("<data...>", dataHelp)
-      .option("--mount <mount>", "where the engine is mounted, if not the path's first part")
+      .option(...mountOption)
       .option("--cas <version>", "only where this version is the newest; 0: where there is none")
       .action((path: string, words: string[], options: KvOptions) =>
         online(shell, kv, (module, client) => module[name](client, io, path, words, options)),
@@ -174,7 +175,15 @@ function secrets(group: Command, shell: Shell): void {
     shown(on(group, "get", "Reads a secret", ({ get }) => get)).option(...version),
     "writ kv get --field greeting secret/app",
   );
-  example(listed(on(group, "list", "Lists secrets and folders", ({ list }) => list)), "writ kv list secret/");
+  const list = group
+    .command("list")
+    .description("Lists secrets and folders")
+    .argument("[path]", "such as secret/", "")
+    .option(...mountOption)
+    .action((path: string, options: KvOptions) =>
+      online(shell, kv, (module, client) => module.list(client, io, path, options)),
+    );
+  example(listed(list), "writ kv list secret/");
   example(
     listed(on(group, "history", "Shows the versions of a secret", ({ history }) => history)),
     "writ kv history secret/app",
@@ -364,34 +373,4 @@ function leases(group: Command, shell: Shell): void {
       .option("--force", "with --prefix: forgets those that cannot be ended, too", false),
     "writ lease revoke --prefix auth/token/create",
   );
-}
-
-function mounts(group: Command, side: Side, type: string, shell: Shell): void {
-  const { io } = shell;
-  const list = group
-    .command("list")
-    .description("Shows what is mounted where")
-    .action((options: ShowOptions) =>
-      online(shell, access, (module, client) => module.listMounts(client, io, side, options)),
-    );
-  const name = side === "auth" ? "auth" : "secrets";
-  example(listed(list), `writ ${name} list`);
-  const enable = group
-    .command("enable")
-    .description("Mounts a plugin by the API; what Git declares is mounted by Git")
-    .argument("<type>", `such as ${type}`)
-    .argument("[config...]", "tuning: default_lease_ttl=1h …")
-    .option("--path <path>", "where; its type where left out")
-    .option("--description <text>", "what it is for")
-    .option("--version <version>", "of KV: 1 or 2")
-    .action((plugin: string, words: string[], options: EnableOptions) =>
-      online(shell, access, (module, client) => module.enable(client, io, side, plugin, words, options)),
-    );
-  example(enable, `writ ${name} enable --path team ${type}`);
-  const disable = group
-    .command("disable")
-    .description("Unmounts, with all that is inside")
-    .argument("<path>")
-    .action((path: string) => online(shell, access, (module, client) => module.disable(client, io, side, path)));
-  example(disable, `writ ${name} disable team`);
 }

@@ -31,6 +31,14 @@ async function objectOf(source: string, io: Io): Promise<Data> {
   return value as Data;
 }
 
+/** What is secret is no argument: `-` only says that it is typed or piped in. Throws CommandError, without what was given. */
+export function refuseShown(given: string | undefined, what: string): void {
+  if (given === undefined || given === "-") return;
+  throw new CommandError(
+    `${what} is no argument, which others on this machine can see: leave it out, and type it or pipe it in`,
+  );
+}
+
 /** What is typed without being shown, or piped in, exactly as it comes. Throws CommandError where that is nothing. */
 export async function hidden(io: Io, what: string): Promise<string> {
   const text = (await io.secret(`${what} (not shown): `)).toString("utf8");

@@ -30,8 +30,9 @@ const inside = (...parts: readonly string[]): string => parts.filter((part) => p
 
 /** Asks the server which engine the path lies in, as Vault's clients do. */
 async function placeOf(client: Client, text: string, options: KvOptions): Promise<Place> {
-  const whole =
-    options.mount === undefined ? apiPath(text) : inside(apiPath(options.mount), text === "" ? "" : apiPath(text));
+  const part = text === "" || text === "/" ? "" : apiPath(text);
+  if (part === "" && options.mount === undefined) throw new CommandError("give a path, such as secret/app");
+  const whole = options.mount === undefined ? part : inside(apiPath(options.mount), part);
   const { body } = await client.call("GET", `sys/internal/ui/mounts/${whole}`);
   const data = (body?.["data"] ?? body ?? {}) as { path?: string; options?: Readonly<Record<string, string>> | null };
   const mount = apiPath(data.path ?? "");
@@ -47,7 +48,13 @@ async function versionedPlace(client: Client, text: string, options: KvOptions):
 const dataPath = ({ mount, path, versioned }: Place): string => inside(mount, versioned ? "data" : "", path);
 const metadataPath = ({ mount, path, versioned }: Place): string => inside(mount, versioned ? "metadata" : "", path);
 
-const absent = (path: string): CommandError => new CommandError(`there is nothing at ${path}`, remote);
+/** Who knows the API writes a path of it. */
+const absent = (path: string): CommandError =>
+  new CommandError(
+    `there is nothing at ${path}` +
+      (/\/(?:data|metadata)(?:\/|$)/.test(path) ? "; here paths have no data/ or metadata/ behind the mount" : ""),
+    remote,
+  );
 
 /** Versions as whole numbers. Throws CommandError. */
 function versionsOf(options: KvOptions): readonly number[] {

@@ -4,7 +4,7 @@
 
 import { rm } from "node:fs/promises";
 import { apiPath, type Client, CommandError, dataIn, tokenFile } from "./client.ts";
-import { dataOf, hidden, hiddenWord } from "./input.ts";
+import { dataOf, hidden, hiddenWord, refuseShown } from "./input.ts";
 import type { Io } from "./io.ts";
 import { saveAs } from "./output.ts";
 import { show, type ShowOptions } from "./show.ts";
@@ -39,7 +39,7 @@ const methods: Readonly<Record<string, Method>> = {
 /** What a login answers with. */
 async function authOf(client: Client, io: Io, words: readonly string[], options: LoginOptions): Promise<Body> {
   if (options.method === "token") {
-    if (words.length > 0) throw new CommandError("the token is typed or piped in, and no argument: others see those");
+    for (const word of words) refuseShown(word, "a token");
     const token = await hiddenWord(io, "Token");
     const { body } = await client.as(token).call("GET", "auth/token/lookup-self");
     const data = dataIn(body);
@@ -78,10 +78,7 @@ export async function login(client: Client, io: Io, words: readonly string[], op
     await saveAs(file, [Buffer.from(String(auth["client_token"]))]);
   }
   const { client_token: token, ...rest } = auth;
-  show(io, { auth }, store && options.format !== "json" ? rest : { token, ...rest }, {
-    ...options,
-    ...(options.field === "token" && { field: "token" }),
-  });
+  show(io, { auth }, store ? rest : { token, ...rest }, options);
   if (store) io.err(`The token is in ${file ?? ""}: commands find it there.`);
   if (io.env["VAULT_TOKEN"]) io.err("VAULT_TOKEN is set, and comes before that file: unset it to be who you are now.");
   return 0;

@@ -1,12 +1,12 @@
 // The commands that need no server, as they are declared.
 
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { version } from "../version.ts";
 import type { VerifyOptions } from "./audit.ts";
 import type { SearchOptions } from "./auditSearch.ts";
-import { example, online, type Shell } from "./command.ts";
+import { example, listed, type Shell } from "./command.ts";
+import { devices } from "./places.ts";
 import type { PlanOptions } from "./plan.ts";
-import type { ShowOptions } from "./show.ts";
 
 const allowOption = ["--allow <name...>", "what the server's config lists under gitops.allow"] as const;
 
@@ -96,24 +96,9 @@ export function audits(program: Command, shell: Shell): void {
     .option("--follow", "also what was done with tokens that these lines made", false)
     .option("--made", "prints only the hashes of the accessors of tokens that were made", false)
     .option("--since <time>", "a time in UTC, or its beginning: 2026-11-25T08")
-    .addOption(new Option("--format <format>", "table or json").choices(["table", "json"]))
     .action((source: string, options: SearchOptions) =>
       run(import("./auditSearch.ts").then(({ searchAudit }) => searchAudit(source, io, options))),
     );
-  example(log, "writ audit log ../audit.git --with auth/token/create --follow");
-  const load = () => import("./access.ts");
-  const list = audit
-    .command("list")
-    .description("Shows the audit devices and how far each is")
-    .addOption(new Option("--format <format>", "table or json").choices(["table", "json"]))
-    .action((options: ShowOptions) => online(shell, load, (module, client) => module.listAudit(client, io, options)));
-  example(list, "writ audit list");
-  const hash = audit
-    .command("hash")
-    .description("Shows what stands in the log in place of a value, which is typed or piped in")
-    .argument("<device>", "the name of an audit device")
-    .action((device: string, options: ShowOptions) =>
-      online(shell, load, (module, client) => module.auditHash(client, io, device, options)),
-    );
-  example(hash, "printf '%s' hello | writ audit hash git");
+  example(listed(log), "writ audit log ../audit.git --with auth/token/create --follow");
+  devices(audit, shell);
 }

@@ -2,8 +2,9 @@
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { BackupOptions } from "./backup.ts";
-import { example, online, type Shell } from "./command.ts";
+import { example, listed, online, type Shell } from "./command.ts";
 import type { ExportOptions } from "./exportKeyring.ts";
+import type { InitOptions, UnsealOptions } from "./operator.ts";
 import type { RekeyOptions, RootOptions } from "./keys.ts";
 import type { PinOptions } from "./pin.ts";
 import type { RestoreOptions } from "./restore.ts";
@@ -106,18 +107,18 @@ export function operators(program: Command, shell: Shell): void {
     .description("Makes the keys of a new vault and prints them, once")
     .option("--key-shares <number>", "how many shares the unseal key is split into", count, 5)
     .option("--key-threshold <number>", "how many of them unseal", count, 3)
-    .action(({ keyShares, keyThreshold }: { keyShares: number; keyThreshold: number }) =>
-      online(shell, load, (module, client) => module.init(client, io, { shares: keyShares, threshold: keyThreshold })),
-    );
-  example(init, "writ operator init --key-shares 1 --key-threshold 1 > keys.txt");
+    .option("--status", "only says whether it has been done; exit code 2 where not", false)
+    .action((options: InitOptions) => online(shell, load, (module, client) => module.init(client, io, options)));
+  example(listed(init), "writ operator init --key-shares 1 --key-threshold 1 > keys.txt");
   const unseal = operator
     .command("unseal")
-    .description("Takes one share from standard input")
+    .description("Takes one share, which is typed or piped in")
+    .argument("[source]", "-")
     .option("--reset", "forgets the shares given so far", false)
-    .action((options: { reset: boolean }) =>
-      online(shell, load, (module, client) => module.unseal(client, io, options)),
+    .action((source: string | undefined, options: UnsealOptions) =>
+      online(shell, load, (module, client) => module.unseal(client, io, source, options)),
     );
-  example(unseal, `${share} | writ operator unseal`);
+  example(listed(unseal), `${share} | writ operator unseal`);
   example(sealing(operator, shell), "writ operator seal");
   const backup = operator
     .command("backup")

@@ -10,7 +10,9 @@ export async function saveAs(path: string, chunks: AsyncIterable<Uint8Array> | I
   const draft = `${path}.part`;
   let size = 0;
   try {
-    const file = await open(draft, "w", mode);
+    // One that an ended process left may be open to others, or a link to elsewhere.
+    await rm(draft, { force: true });
+    const file = await open(draft, "wx", mode);
     try {
       for await (const chunk of chunks) {
         size += chunk.length;

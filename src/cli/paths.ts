@@ -1,7 +1,7 @@
 // `writ read|write|list|delete|unwrap`: any path of the API.
 
-import { apiPath, type Answer, type Client, CommandError, remote } from "./client.ts";
-import { dataOf, hiddenWord } from "./input.ts";
+import { apiPath, type Answer, type Client, CommandError, dataIn, remote } from "./client.ts";
+import { dataOf, hiddenWord, refuseShown } from "./input.ts";
 import type { Io } from "./io.ts";
 import { isTable, json, plain, show, showKeys, type ShowOptions } from "./show.ts";
 
@@ -37,10 +37,31 @@ export function showAnswer(io: Io, { body }: Answer, options: ShowOptions): void
   show(io, body, contentOf(body), options);
 }
 
+/** What lies below a mount of KV version 2, by the first word behind the mount. */
+const kvRoutes = new Set(["config", "data", "delete", "destroy", "metadata", "subkeys", "undelete"]);
+
+/** Nothing is at a path; where it is one of `writ kv`'s, that is said. */
+async function absent(client: Client, path: string, { body }: Answer, below = "data"): Promise<CommandError> {
+  const said = ((body?.["errors"] ?? []) as readonly unknown[]).map((text) => plain(String(text))).join("; ");
+  const text = `there is nothing at ${path}${said === "" ? "" : `: ${said}`}`;
+  const { body: found } = await client.call(
+    "GET",
+    `sys/internal/ui/mounts/${apiPath(path)}`,
+    undefined,
+    [400, 403, 404],
+  );
+  const mount = dataIn(found) as { path?: string; options?: Readonly<Record<string, string>> | null };
+  const inside = `${path.replace(/^\/+/, "")}/`.slice(mount.path?.length ?? 0);
+  if (mount.options?.["version"] !== "2" || kvRoutes.has(inside.split("/")[0] ?? ""))
+    return new CommandError(text, remote);
+  const hint = `${mount.path} is KV version 2: use writ kv, or ${mount.path}${below}/${inside}`.replace(/\/+$/, "");
+  return new CommandError(`${text}; ${hint}`, remote);
+}
+
 export async function read(client: Client, io: Io, path: string, words: readonly string[], options: PathOptions) {
   const query = queryOf(await dataOf(words, io));
   const answer = await client.call("GET", `${apiPath(path)}${query}`, undefined, [404], wrapped(options));
-  if (answer.status === 404) throw new CommandError(`there is nothing at ${path}`, remote);
+  if (answer.status === 404) throw await absent(client, path, answer);
   showAnswer(io, answer, options);
   return 0;
 }
@@ -49,22 +70,24 @@ export async function write(client: Client, io: Io, path: string, words: readonl
   if (words.length === 0 && options.force !== true) {
     throw new CommandError("give key=value, @FILE or -; --force writes without data");
   }
-  showAnswer(io, await client.call("POST", apiPath(path), await dataOf(words, io), [], wrapped(options)), options);
+  const answer = await client.call("POST", apiPath(path), await dataOf(words, io), [404], wrapped(options));
+  if (answer.status === 404) throw await absent(client, path, answer);
+  showAnswer(io, answer, options);
   return 0;
 }
 
 export async function list(client: Client, io: Io, path: string, options: PathOptions): Promise<number> {
   const answer = await client.call("GET", `${apiPath(path)}?list=true`, undefined, [404], wrapped(options));
-  const { body, status } = answer;
-  const keys = (body?.["data"] as Body | null | undefined)?.["keys"] as readonly string[] | undefined;
-  if (status === 404) throw new CommandError(`there is nothing below ${path}`, remote);
+  if (answer.status === 404) throw await absent(client, path, answer, "metadata");
+  const keys = dataIn(answer.body)["keys"] as readonly string[] | undefined;
   if (keys === undefined) showAnswer(io, answer, options);
   else showKeys(io, keys, options);
   return 0;
 }
 
 export async function remove(client: Client, io: Io, path: string, options: PathOptions): Promise<number> {
-  const answer = await client.call("DELETE", apiPath(path));
+  const answer = await client.call("DELETE", apiPath(path), undefined, [404]);
+  if (answer.status === 404) throw await absent(client, path, answer);
   if (answer.body === null && isTable(io, options)) io.out(`Deleted ${path}`);
   else if (answer.body !== null) showAnswer(io, answer, options);
   return 0;
@@ -72,6 +95,7 @@ export async function remove(client: Client, io: Io, path: string, options: Path
 
 /** The wrapping token comes from standard input; where none is piped in, the caller's own token is one. */
 export async function unwrap(client: Client, io: Io, source: string | undefined, options: PathOptions) {
+  refuseShown(source, "a wrapping token");
   const token = source === undefined ? null : await hiddenWord(io, "Wrapping token");
   const answer =
     token === null
@@ -79,5 +103,13 @@ export async function unwrap(client: Client, io: Io, source: string | undefined,
       : await client.as(token).call("POST", "sys/wrapping/unwrap");
   if (answer.body !== null && !isTable(io, options) && options.field === undefined) json(io, answer.body);
   else showAnswer(io, answer, options);
+  return 0;
+}
+
+/** What can be asked at a path, as the server tells it. */
+export async function help(client: Client, io: Io, path: string): Promise<number> {
+  const { body } = await client.call("GET", `${apiPath(path)}?help=1`);
+  const text = body?.["help"];
+  io.out(typeof text === "string" ? text.trimEnd() : "the server says nothing about it");
   return 0;
 }

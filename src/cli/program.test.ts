@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -14,7 +14,12 @@ interface Seen {
   readonly token: string | undefined;
   readonly body: unknown;
 }
-type Reply = { readonly status: number; readonly body?: unknown; readonly location?: string };
+type Reply = {
+  readonly status: number;
+  readonly body?: unknown;
+  readonly location?: string;
+  readonly retryAfter?: string;
+};
 
 let server: Server;
 let seen: Seen[] = [];
@@ -31,7 +36,10 @@ async function answer(request: IncomingMessage): Promise<Reply> {
     token: request.headers["x-vault-token"] as string | undefined,
     body: sent === "" ? null : (JSON.parse(sent) as unknown),
   });
-  return replies[path.replace("/v1/", "")] ?? { status: 404, body: { errors: [] } };
+  return (
+    replies[path.replace("/v1/", "")] ??
+    replies[path.slice(4).replace("?list=true", "")] ?? { status: 404, body: { errors: [] } }
+  );
 }
 
 beforeEach(async () => {
@@ -39,9 +47,9 @@ beforeEach(async () => {
   replies = { "sys/seal-status": { status: 200, body: unsealed } };
   server = createServer((request, response) => {
     answer(request).then(
-      ({ status, body, location }) =>
+      ({ status, body, location, retryAfter }) =>
         response
-          .writeHead(status, location === undefined ? {} : { location })
+          .writeHead(status, { ...(location && { location }), ...(retryAfter && { "retry-after": retryAfter }) })
           .end(body === undefined ? "" : typeof body === "string" ? body : JSON.stringify(body)),
       () => response.destroy(),
     );
@@ -213,6 +221,27 @@ describe("operator", () => {
     expect(seen).toEqual([]);
   });
 
+  test("as JSON: what Vault's command prints of an init, and the answer of an unseal", async () => {
+    replies["sys/init"] = { status: 200, body: { keys: ["6f"], keys_base64: ["b25l"], root_token: "hvs.root" } };
+    const made = await command(["operator", "init", "-key-shares=1", "-key-threshold=1", "-format=json"]);
+    expect(JSON.parse(made.out)).toEqual({
+      unseal_keys_b64: ["b25l"],
+      unseal_keys_hex: ["6f"],
+      unseal_shares: 1,
+      unseal_threshold: 1,
+      recovery_keys_b64: [],
+      recovery_keys_hex: [],
+      recovery_keys_shares: 0,
+      recovery_keys_threshold: 0,
+      root_token: "hvs.root",
+    });
+    replies["sys/unseal"] = { status: 200, body: { ...unsealed, sealed: true, progress: 1 } };
+    const given = await command(["operator", "unseal", "-format=json", "-"], { secret: "c2hhcmU=" });
+    expect(JSON.parse(given.out)).toMatchObject({ sealed: true, progress: 1, t: 3 });
+    replies["sys/init"] = { status: 200, body: { initialized: false } };
+    expect(await command(["operator", "init", "-status"])).toMatchObject({ code: 2 });
+  });
+
   test("init prints each share and the root token once", async () => {
     replies["sys/init"] = { status: 200, body: { keys_base64: ["b25l", "dHdv"], root_token: "hvs.root" } };
     const { code, out } = await command(["operator", "init", "--key-shares", "2", "--key-threshold", "2"]);
@@ -271,6 +300,58 @@ describe("the client", () => {
     expect(err).not.toContain("t-secret");
   });
 
+  test.each([
+    ["invalid token", 403, ["permission denied", "invalid token"], /not valid, or not any more: writ login/],
+    ["what is missing", 403, ["permission denied", 'lacks the capability "update"'], /lacks the capability "update"$/m],
+    ["too many", 429, ["request path: rate limit quota exceeded"], /try again in 7 s/],
+    ["another 503", 503, ["no audit device kept it"], /it is unsealed, and cannot answer now/],
+  ])("a refusal is told apart: %s", async (_name, status, errors, words) => {
+    replies["sys/seal"] = { status, body: { errors }, retryAfter: "7" };
+    const { code, err } = await command(["operator", "seal"], { env: { VAULT_TOKEN: "t" } });
+    expect([code, err]).toEqual([2, expect.stringMatching(words)]);
+    expect(err).not.toContain("shares are missing");
+  });
+
+  test("a path of KV version 2 that has no data/ in it says so, for each verb", async () => {
+    const mount = { path: "secret/", options: { version: "2" } };
+    replies["sys/internal/ui/mounts/secret/app"] = { status: 200, body: { data: mount } };
+    const words = { read: [], write: ["a=b"], delete: [], list: [] } as const;
+    for (const [verb, more] of Object.entries(words)) {
+      const { code, err } = await command([verb, "secret/app", ...more], { env: { VAULT_TOKEN: "t" } });
+      const where = verb === "list" ? "secret/metadata/app" : "secret/data/app";
+      expect([code, err]).toEqual([2, expect.stringContaining(`is KV version 2: use writ kv, or ${where}`)]);
+    }
+    replies["sys/internal/ui/mounts/secret/data/app"] = { status: 200, body: { data: mount } };
+    expect((await command(["read", "secret/data/app"])).err).toBe("writ: there is nothing at secret/data/app\n");
+    expect((await command(["read", "nowhere"])).err).toBe("writ: there is nothing at nowhere\n");
+  });
+
+  test("an engine that is not there, or not for this token", async () => {
+    const errors = ["preflight capability check returned 403, please ensure client's policies grant access"];
+    replies["sys/internal/ui/mounts/nope/a"] = { status: 403, body: { errors } };
+    const { err } = await command(["kv", "get", "nope/a"], { env: { VAULT_TOKEN: "t" } });
+    expect(err).toMatch(/no engine is there, or the token may do nothing in it/);
+    expect(err).not.toContain("writ login");
+  });
+
+  test("Vault's options stand in place of the variables, in front of or behind the command", async () => {
+    const nowhere = { env: { VAULT_ADDR: "http://127.0.0.1:1" } };
+    for (const words of [
+      ["-address", address, "status"],
+      ["status", `-address=${address}`],
+    ])
+      expect((await command(words, nowhere)).code).toBe(0);
+    expect((await command(["status"], nowhere)).err).toContain("nothing listens there");
+  });
+
+  test("what is no token in the token file is none, and hinders no login", async () => {
+    await writeFile(join(home, ".vault-token"), "two words\n");
+    replies["auth/token/lookup-self"] = { status: 200, body: { data: { policies: ["default"] } } };
+    expect(await command(["login"], { secret: "fresh" })).toMatchObject({ code: 0 });
+    expect(await readFile(join(home, ".vault-token"), "utf8")).toBe("fresh");
+    expect((await command(["kv", "get", "a/b"], { env: { VAULT_TOKEN: "two words" } })).err).toContain("one word");
+  });
+
   test("a redirect is not followed", async () => {
     replies["sys/seal"] = { status: 307, location: "http://127.0.0.1:1/" };
     expect((await command(["operator", "seal"], { env: { VAULT_TOKEN: "t" } })).err).toContain("redirect");
@@ -297,5 +378,6 @@ test("an unknown command, and the version", async () => {
     code: 0,
     out: expect.stringMatching(/^writ \d+\.\d+\.\d+ \(node v/),
   });
+  for (const flag of ["--version", "-version", "-V"]) expect((await command([flag])).out).toMatch(/^writ \d/);
   expect((await command(["--help"])).code).toBe(0);
 });

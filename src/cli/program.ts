@@ -1,7 +1,7 @@
 // The `writ` command line: all commands, in the order of its help. Each loads its own code when it runs, so that every one
 // starts fast.
 
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { CommandError } from "./client.ts";
 import { example, type Shell } from "./command.ts";
 import { crises } from "./crisis.ts";
@@ -19,13 +19,36 @@ function doubleDashed(args: readonly string[]): string[] {
   return args.map((arg, at) => ((end < 0 || at < end) && /^-[a-z][a-z-]+(?:=|$)/.test(arg) ? `-${arg}` : arg));
 }
 
+/** Vault's, on every command: the option, and the variable in place of which it stands. */
+const overrides = [
+  ["--address <url>", "VAULT_ADDR"],
+  ["--namespace <path>", "VAULT_NAMESPACE"],
+  ["--ca-cert <file>", "VAULT_CACERT"],
+  ["--client-cert <file>", "VAULT_CLIENT_CERT"],
+  ["--client-key <file>", "VAULT_CLIENT_KEY"],
+  ["--tls-server-name <name>", "VAULT_TLS_SERVER_NAME"],
+] as const;
+
+function overridable(program: Command, env: Record<string, string | undefined>): void {
+  for (const [flags, variable] of overrides) {
+    const option = new Option(flags, `in place of ${variable}; on every command`);
+    program.addOption(option);
+    program.on(`option:${option.name()}`, (value: string) => (env[variable] = value));
+  }
+}
+
 /** `args` decide whether the code behind completion is loaded. */
 export async function createProgram(shell: Shell, args: readonly string[] = []): Promise<Command> {
-  const { io } = shell;
+  const { io, run } = shell;
   const program = new Command("writ")
     .description("Authorization as code: a vault whose policies are commits")
     .exitOverride()
-    .configureOutput({ writeOut: (text) => io.out(text.trimEnd()), writeErr: (text) => io.err(text.trimEnd()) });
+    .showHelpAfterError("(writ help, or --help behind the command, shows how)")
+    .configureOutput({
+      writeOut: (text) => io.out(text.trimEnd()),
+      writeErr: (text) => io.err(text.trimEnd()),
+      outputError: (text, write) => write(text.replace(/^error:/, "writ:")),
+    });
   servers(program, shell);
   daily(program, shell);
   repository(program, shell);
@@ -33,14 +56,15 @@ export async function createProgram(shell: Shell, args: readonly string[] = []):
   operators(program, shell);
   audits(program, shell);
   offline(program, shell);
-  if (args[0] === "complete") {
+  if (args[0] === "complete" && args[1] !== "bash") {
     const { default: completion } = await import("@bomb.sh/tab/commander");
     completion(program);
   } else {
     const complete = program
       .command("complete")
       .description("Prints what makes a shell complete these commands: bash, zsh, fish or powershell")
-      .argument("<shell>");
+      .argument("<shell>")
+      .action(() => run(import("./bashCompletion.ts").then((module) => (io.raw(module.bashCompletion), 0))));
     example(complete, "writ complete bash > completion.bash");
   }
   return program;
@@ -49,13 +73,15 @@ export async function createProgram(shell: Shell, args: readonly string[] = []):
 /** Runs one command line (without node and the script) and gives its exit code. */
 export async function run(args: readonly string[], io: Io = processIo): Promise<number> {
   let exitCode = 0;
+  const env = { ...io.env };
   const shell: Shell = {
-    io,
+    io: { ...io, env },
     run: async (code) => {
       exitCode = await code;
     },
   };
   const program = await createProgram(shell, args);
+  overridable(program, env);
   try {
     const words = versionFlags.has(args[0] ?? "") ? ["version"] : doubleDashed(args);
     await program.parseAsync(words, { from: "user" });

@@ -2,10 +2,13 @@
 // Must hold: the command and its end are what counts: it gets signals, and its exit code is this one's; what was made for it
 // (a token of its own where the caller may make one, leases otherwise) is revoked at its end; where this process is killed,
 // the token ends by itself within the hour.
+// Known gap: in a terminal, SIGINT and SIGQUIT that somebody else sends to this process alone are not passed on: they
+// cannot be told from the keys, which the command gets by itself.
 // Known gap: who may read the environment of a process (its own user, root) reads the secrets in it.
 
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
+import { isatty } from "node:tty";
 import { apiPath, type Client, CommandError, dataIn } from "./client.ts";
 import type { Io } from "./io.ts";
 
@@ -48,9 +51,8 @@ async function readSecret(client: Client, path: string): Promise<Secret> {
 
 const textOf = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
-/** The variables, and the leases behind them. A path that is named twice is read once. */
-async function collect(client: Client, options: RunOptions) {
-  const secrets = new Map<string, Secret>();
+/** The variables; what was read for them is added to `secrets`. A path that is named twice is read once. */
+async function collect(client: Client, options: RunOptions, secrets: Map<string, Secret>) {
   const at = async (path: string): Promise<Secret> => {
     const secret = secrets.get(path) ?? (await readSecret(client, path));
     secrets.set(path, secret);
@@ -76,7 +78,7 @@ async function collect(client: Client, options: RunOptions) {
     if (!Object.hasOwn(fields, field)) throw new CommandError(`${path} has no field ${JSON.stringify(field)}`);
     set(variable, fields[field]);
   }
-  return { variables, leases: [...secrets.values()].flatMap(({ lease }) => lease ?? []) };
+  return variables;
 }
 
 /** A token that ends with the command; null where the caller may not make one. */
@@ -92,49 +94,88 @@ async function ownToken(client: Client): Promise<{ readonly client: Client; read
   return { client: client.as(String(auth["client_token"])), ttl: Number(auth["lease_duration"]) };
 }
 
-/** Renews at half of its time, until told to stop; what cannot be renewed is said once. */
+/** Between two tries of a renewal that failed, at most. */
+const retrySeconds = 30;
+
+/** Renews at half of its time, until told to stop. What fails is tried again until that time is over; it is said once. */
 function keep(io: Io, what: string, ttl: number, renew: () => Promise<number>): () => void {
   let timer: NodeJS.Timeout | undefined;
-  const later = (seconds: number): void => {
-    if (seconds <= 0) return;
-    timer = setTimeout(
-      () => {
-        renew().then(later, (error: unknown) => {
-          io.err(`writ: ${what} is not renewed any more: ${error instanceof Error ? error.message : "failed"}`);
-        });
-      },
-      Math.min((seconds * 1000) / 2, 2 ** 31 - 1),
-    );
+  let end = 0;
+  let told = false;
+  const wait = (seconds: number): void => {
+    timer = setTimeout(again, Math.min(seconds * 1000, 2 ** 31 - 1));
   };
-  later(ttl);
+  const renewed = (seconds: number): void => {
+    if (told) io.err(`writ: ${what} is renewed again`);
+    told = false;
+    end = Date.now() + seconds * 1000;
+    if (seconds > 0) wait(seconds / 2);
+  };
+  const failed = (error: unknown): void => {
+    const left = (end - Date.now()) / 1000;
+    const how = left > 0 ? `is not renewed, and ends in ${Math.round(left)} s` : "is at its end";
+    if (!told || left <= 0) io.err(`writ: ${what} ${how}: ${error instanceof Error ? error.message : "failed"}`);
+    told = true;
+    if (left > 0) wait(Math.min(retrySeconds, Math.max(1, left / 4)));
+  };
+  const again = (): void => void renew().then(renewed, failed);
+  renewed(ttl);
   return () => clearTimeout(timer);
 }
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR2"] as const;
+/** Keys of a terminal, which sends them to the command itself: twice would be twice. */
+const keys: ReadonlySet<string> = new Set(["SIGINT", "SIGQUIT"]);
+
+/** What is to end when this process is told to. */
+interface Watch {
+  /** The first signal that came; null before one. */
+  readonly signal: () => NodeJS.Signals | null;
+  /** Who gets signals from now on. */
+  pass(to: (signal: NodeJS.Signals) => void): void;
+  stop(): void;
+}
+
+/** From the first moment on, so that whatever was made for the command is revoked however early a signal comes. */
+function watchSignals(): Watch {
+  let first: NodeJS.Signals | null = null;
+  let receiver: ((signal: NodeJS.Signals) => void) | null = null;
+  const listeners = signals.map(
+    (signal) =>
+      [
+        signal,
+        () => {
+          first ??= signal;
+          // A second one ends a wait for the server.
+          if (receiver === null) stop();
+          else receiver(signal);
+        },
+      ] as const,
+  );
+  const stop = (): void => {
+    for (const [signal, listener] of listeners) process.off(signal, listener);
+  };
+  for (const [signal, listener] of listeners) process.on(signal, listener);
+  return { signal: () => first, pass: (to) => void (receiver = to), stop };
+}
 
 /** As a shell counts: 128 and the signal's number where a signal ended it. */
-function execute(command: readonly string[], env: NodeJS.ProcessEnv): Promise<number> {
+const codeOf = (signal: NodeJS.Signals): number => 128 + constants.signals[signal];
+
+function execute(command: readonly string[], env: NodeJS.ProcessEnv, watch: Watch): Promise<number> {
   const [program = "", ...args] = command;
+  const early = watch.signal();
+  if (early !== null) return Promise.resolve(codeOf(early));
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   const child = spawn(program, args, { stdio: "inherit", env });
-  const pass = signals.map((signal) => [signal, () => void child.kill(signal)] as const);
-  for (const [signal, listener] of pass) process.on(signal, listener);
-  const end = (): void => {
-    for (const [signal, listener] of pass) process.off(signal, listener);
-  };
-  child.on("error", (error: NodeJS.ErrnoException) => {
-    end();
-    reject(
-      new CommandError(
-        `${program} cannot be run (${error.code ?? error.message})`,
-        error.code === "ENOENT" ? 127 : 126,
-      ),
-    );
+  const terminal = [0, 1, 2].some((stream) => isatty(stream));
+  watch.pass((signal) => {
+    if (!(terminal && keys.has(signal))) child.kill(signal);
   });
-  child.on("exit", (code, signal) => {
-    end();
-    resolve(signal === null ? (code ?? 1) : 128 + constants.signals[signal]);
+  child.on("error", ({ code, message }: NodeJS.ErrnoException) => {
+    reject(new CommandError(`${program} cannot be run (${code ?? message})`, code === "ENOENT" ? 127 : 126));
   });
+  child.on("exit", (code, signal) => resolve(signal === null ? (code ?? 1) : codeOf(signal)));
   return promise;
 }
 
@@ -145,13 +186,14 @@ export async function runCommand(
   options: RunOptions,
 ): Promise<number> {
   if (command.length === 0) throw new CommandError("give the command behind --: writ run --env NAME=PATH#FIELD -- CMD");
+  const watch = watchSignals();
+  const stops: (() => void)[] = [];
+  const secrets = new Map<string, Secret>();
+  const leases = () => [...secrets.values()].flatMap(({ lease }) => lease ?? []);
   const own = await ownToken(client);
   const asker = own?.client ?? client;
-  const stops: (() => void)[] = [];
-  let leases: readonly Lease[] = [];
   try {
-    const found = await collect(asker, options);
-    ({ leases } = found);
+    const variables = await collect(asker, options, secrets);
     if (own !== null) {
       const renew = async (): Promise<number> => {
         const { body } = await asker.call("POST", "auth/token/renew-self", {});
@@ -159,25 +201,33 @@ export async function runCommand(
       };
       stops.push(keep(io, "the command's token", own.ttl, renew));
     }
-    for (const { id, ttl } of leases.filter(({ renewable }) => renewable)) {
+    for (const { id, ttl } of leases().filter(({ renewable }) => renewable)) {
       const renew = async (): Promise<number> =>
         Number((await asker.call("POST", "sys/leases/renew", { lease_id: id })).body?.["lease_duration"]);
       stops.push(keep(io, `lease ${id}`, ttl, renew));
     }
     const { VAULT_TOKEN: _token, ...rest } = io.env;
-    return await execute(command, { ...rest, ...found.variables });
+    return await execute(command, { ...rest, ...variables }, watch);
   } finally {
     for (const stop of stops) stop();
-    await end(asker, io, own !== null, leases);
+    // One that was meant for the command, too, may come late.
+    watch.pass(() => {});
+    await end(asker.within(endMs), io, own !== null, leases());
+    watch.stop();
   }
 }
 
+/** A server that does not answer must not hold up the end of the command. */
+const endMs = 10_000;
+
 async function end(client: Client, io: Io, own: boolean, leases: readonly Lease[]): Promise<void> {
   const failed = (what: string) => (error: unknown) =>
-    io.err(`writ: ${what} could not be revoked: ${error instanceof Error ? error.message : "failed"}`);
+    io.err(`writ: ${what} was not revoked: ${error instanceof Error ? error.message : "failed"}`);
   // What a token leased ends with it.
-  if (own) await client.call("POST", "auth/token/revoke-self").catch(failed("the command's token"));
+  if (own)
+    await client.call("POST", "auth/token/revoke-self").catch(failed("the command's token, which ends by itself,"));
   else
-    for (const { id } of leases)
-      await client.call("POST", "sys/leases/revoke", { lease_id: id }).catch(failed(`lease ${id}`));
+    await Promise.all(
+      leases.map(({ id }) => client.call("POST", "sys/leases/revoke", { lease_id: id }).catch(failed(`lease ${id}`))),
+    );
 }

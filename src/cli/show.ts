@@ -1,9 +1,12 @@
 // What a command prints: tables for people, JSON for programs, one field for scripts.
-// Must hold: what servers send is shown as text, never as terminal control; a field goes out as it is, byte for byte.
+// Must hold: what servers send is shown as text, never as terminal control; a field goes into a pipe or file byte for byte.
 
-import { styleText } from "node:util";
+import { stripVTControlCharacters, styleText } from "node:util";
+import { plain } from "../lib/printable.ts";
 import { CommandError } from "./client.ts";
 import type { Io } from "./io.ts";
+
+export { plain };
 
 export interface ShowOptions {
   readonly format?: string | undefined;
@@ -11,8 +14,6 @@ export interface ShowOptions {
 }
 
 type Body = Readonly<Record<string, unknown>>;
-
-export const plain = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}]/gu, "?");
 
 const strong = (text: string): string => styleText("bold", text, { stream: process.stdout });
 const dim = (text: string): string => styleText("dim", text, { stream: process.stdout });
@@ -25,32 +26,45 @@ export function cell(value: unknown): string {
   return plain(JSON.stringify(value));
 }
 
+/** Two columns of a terminal each: East Asian letters and pictures. */
+const wide =
+  /[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303f\uff01-\uff60]/u;
+
+/** How many columns of a terminal a cell takes. */
+function widthOf(text: string): number {
+  let width = 0;
+  for (const letter of stripVTControlCharacters(text)) width += /\p{M}/u.test(letter) ? 0 : wide.test(letter) ? 2 : 1;
+  return width;
+}
+
 /** Cells in columns as wide as their widest. */
 export function table(io: Io, heads: readonly string[], rows: readonly (readonly unknown[])[]): void {
-  const texts = rows.map((row) => row.map(cell));
-  const bare = rows.map((row) => row.map((value) => (value === null || value === undefined ? 1 : cell(value).length)));
-  const widths = heads.map((head, at) => Math.max(head.length, ...bare.map((row) => row[at] ?? 0)));
-  const line = (cells: readonly string[], lengths: readonly number[]): string =>
-    cells
-      .map((text, at) => text + " ".repeat(Math.max(0, (widths[at] ?? 0) - (lengths[at] ?? 0))))
-      .join("    ")
-      .trimEnd();
-  io.out(
-    line(
-      heads.map(strong),
-      heads.map((head) => head.length),
-    ),
-  );
-  for (const [at, row] of texts.entries()) io.out(line(row, bare[at] ?? []));
+  const texts = [heads.map(strong), ...rows.map((row) => row.map(cell))];
+  const widths = heads.map((_, at) => Math.max(...texts.map((row) => widthOf(row[at] ?? ""))));
+  for (const row of texts) {
+    const padded = row.map((text, at) => text + " ".repeat((widths[at] ?? 0) - widthOf(text)));
+    io.out(padded.join("    ").trimEnd());
+  }
 }
 
 /** Whether tables are wanted. Throws CommandError for a format that there is not. */
 export function isTable(io: Io, { format = io.env["VAULT_FORMAT"] ?? "table" }: ShowOptions): boolean {
-  if (format !== "table" && format !== "json") throw new CommandError("--format is table or json");
+  if (format !== "table" && format !== "json")
+    throw new CommandError(`the format (--format, or VAULT_FORMAT) is table or json, not ${JSON.stringify(format)}`);
   return format === "table";
 }
 
-export const json = (io: Io, value: unknown): void => io.out(JSON.stringify(value, null, 2));
+/** What JSON leaves as it is, and a terminal would obey or not show. */
+const unshown = /[\u007f-\u009f\p{Cf}]/gu;
+const escaped = (text: string): string =>
+  text.replaceAll(unshown, (found) =>
+    // Each of the one or two units that JSON knows.
+    Array.from({ length: found.length }, (_, at) => `\\u${found.charCodeAt(at).toString(16).padStart(4, "0")}`).join(
+      "",
+    ),
+  );
+
+export const json = (io: Io, value: unknown): void => io.out(escaped(JSON.stringify(value, null, 2)));
 
 function showField(io: Io, data: Body, name: string): void {
   if (!Object.hasOwn(data, name)) {

@@ -77,6 +77,8 @@ const life = [
   "operator backup",
   "operator restore",
   "operator rekey",
+  "audit enable",
+  "audit disable",
 ];
 const ending = ["operator generate-root", "operator seal", "seal"];
 const elsewhere = new Set([...life, ...ending, "quickstart", "logout"]);
@@ -146,7 +148,9 @@ test("the examples of a vault's life", async () => {
 seal: { type: shamir }
 listeners: [{ address: "127.0.0.1:${port}" }]
 audit: [{ type: file, path: audit.log }]
+audit_folders: [extra]
 `;
+  mkdirSync(join(own, "extra"), { mode: 0o700 });
   writeFileSync(join(own, "writ.yaml"), config("storage"));
   writeFileSync(join(own, "restored.yaml"), config("restored"));
   const { VAULT_TOKEN: _token, ...rest } = environment;
@@ -159,6 +163,9 @@ audit: [{ type: file, path: audit.log }]
   expect((await runExample("operator unseal", own, env)).stdout).toBe("Unsealed\n");
   const keys = readFileSync(join(own, "keys.txt"), "utf8");
   env["VAULT_TOKEN"] = /^Initial Root Token: (.+)$/m.exec(keys)?.[1] ?? "";
+  await runExample("audit enable", own, env);
+  expect(statSync(join(own, "extra", "audit.log")).size).toBeGreaterThan(0);
+  await runExample("audit disable", own, env);
   await runExample("operator backup", own, env);
   expect((await runExample("operator rekey", own, env)).stdout).toContain("The new shares are valid");
   // From now on the share is the new one.

@@ -161,6 +161,7 @@ test("README, in production: its writ.yaml, and each command in the order of a v
   // A page like "sys/metrics?format=prometheus" is for programs: curl asks it.
   const metrics = `curl -sf --cacert etc/tls.pem -H "X-Vault-Token: $(cat .vault-token)" "$VAULT_ADDR/v1/sys/metrics?format=prometheus"`;
   expect((await well(metrics, folder)).stdout).toContain("vault_core_unsealed");
+  expect((await well(span("writ seal"), folder)).stdout).toContain("Sealed");
   expect(await server.stop()).toBe(0);
 
   const restore = span("writ operator restore FILE --config writ.yaml --identity IDENTITIES", {
@@ -207,5 +208,8 @@ test("the example policies' page", async () => {
   const { stdout } = await well(`${source}\n${block}`, clone);
   expect(stdout).toContain("no problems");
   expect(stdout).toContain("secret/data/reports/*");
-  expect(stdout).toMatch(/State +in sync/);
+  expect(stdout).toMatch(/Applied|Remote is/);
+  await until("the commit", async () =>
+    (await inShell(`${source}\nwrit status`, clone)).stdout.match(/State +in sync/),
+  );
 });
