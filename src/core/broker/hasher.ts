@@ -14,10 +14,15 @@ const most = 16_384;
 const mostClear = 256;
 /** Characters of a text that stands in clear. */
 const longestClear = 4096;
+/** Numbers below this, which versions and counts are for the most part, are hashed once. */
+const small = 256;
 const tooMuch = new Error("too many parts");
 
 export class Hasher {
   readonly #mac: Hmac;
+  /** In quotes: of the empty text, and of small numbers. Nobody learns from them what he could not ask for. */
+  #empty = "";
+  readonly #numbers: string[] = [];
   #budget = 0;
 
   /** With prepared blocks of its own, which end with the log. */
@@ -45,9 +50,9 @@ export class Hasher {
 
   #json(value: unknown, depth: number, clear: ReadonlySet<string> | null): string {
     if (--this.#budget < 0 || depth > deepest) throw tooMuch;
-    if (typeof value === "string") return `"${this.hash(value)}"`;
+    if (typeof value === "string") return value === "" ? (this.#empty ||= this.#quoted("")) : this.#quoted(value);
     if (typeof value === "boolean") return value ? "true" : "false";
-    if (typeof value === "number" && Number.isFinite(value)) return `"${this.hash(JSON.stringify(value))}"`;
+    if (typeof value === "number" && Number.isFinite(value)) return this.#number(value);
     if (typeof value === "bigint") return `"${this.hash(String(value))}"`;
     if (typeof value !== "object" || value === null) return "null";
     if (isRaw(value)) return `"${this.hash(JSON.stringify(value))}"`;
@@ -68,9 +73,20 @@ export class Hasher {
     return `{${members}}`;
   }
 
+  #quoted(text: string): string {
+    return `"${this.hash(text)}"`;
+  }
+
+  #number(value: number): string {
+    if (!(value >= 0 && value < small && Number.isInteger(value))) return this.#quoted(JSON.stringify(value));
+    return (this.#numbers[value] ??= this.#quoted(String(value)));
+  }
+
   /** Overwrites the key. */
   wipe(): void {
     this.#mac.wipe();
+    this.#empty = "";
+    this.#numbers.length = 0;
   }
 }
 

@@ -2,7 +2,14 @@
 // token by it without an index of its own, which would be one more entry for each token made.
 // Must hold: whoever has an accessor learns neither the id nor the token; one id has one accessor, and the other way round.
 
-import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject } from "node:crypto";
+import {
+  type Cipheriv,
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  type KeyObject,
+} from "node:crypto";
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 const base = BigInt(alphabet.length);
@@ -15,15 +22,17 @@ const cipher = "aes-256-ecb";
 
 export class Accessors {
   readonly #key: KeyObject;
+  /** One for all: it carries nothing from block to block, and to make one costs more than the block. */
+  readonly #cipher: Cipheriv;
 
   /** `key` is the token store's. */
   constructor(key: KeyObject) {
     this.#key = createSecretKey(createHmac("sha256", key).update("accessor cipher").digest());
+    this.#cipher = createCipheriv(cipher, this.#key, null).setAutoPadding(false);
   }
 
   of(id: string): string {
-    const block = createCipheriv(cipher, this.#key, null).setAutoPadding(false);
-    let rest = BigInt(`0x${block.update(id.slice(0, idDigits), "hex", "hex")}`);
+    let rest = BigInt(`0x${this.#cipher.update(id.slice(0, idDigits), "hex", "hex")}`);
     let text = "";
     for (let at = 0; at < length; at++) {
       text += alphabet[Number(rest % base)] ?? "";

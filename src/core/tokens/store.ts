@@ -4,7 +4,8 @@
 // Must hold: a token whose entry is gone is no token, whatever index still names it; a child whose parent is gone is none;
 // what hangs on a token is in the due index from the moment that the token is gone.
 
-import { randomBytes, type KeyObject } from "node:crypto";
+import type { KeyObject } from "node:crypto";
+import { randomBuffer } from "../../lib/bytes.ts";
 import type { Clock } from "../../lib/clock.ts";
 import { Gates } from "../../lib/gates.ts";
 import { hmacOf } from "../../lib/hmac.ts";
@@ -30,7 +31,7 @@ export const tokenLength = tokenPrefix.length + tokenRandom;
 export function randomText(length: number): string {
   let text = "";
   while (text.length < length) {
-    for (const byte of randomBytes(length)) if (byte < 248 && text.length < length) text += alphabet[byte % 62];
+    for (const byte of randomBuffer(length)) if (byte < 248 && text.length < length) text += alphabet[byte % 62];
   }
   return text;
 }
