@@ -12,7 +12,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { pythonOf } from "../../.ci/tools.mjs";
 import { build, Server } from "../crash/server.ts";
 import { root } from "../e2e/server.ts";
-import { type Asked, Watch, type WatchOptions } from "./watch.ts";
+import { type Asked, joint, Watch, type WatchOptions } from "./watch.ts";
 
 const python = pythonOf("schemathesis");
 const first = Number(process.env["WRIT_FUZZ_SEED"] ?? randomInt(2 ** 31));
@@ -33,8 +33,14 @@ const names: Readonly<Record<string, readonly string[]>> = {
   role: ["reader"],
 };
 
+/** What stands for the rest of a path, in which slashes may be. */
+const rests = ["a/b", "deep/er/than/that", "x/../y", "file/", "a//b", "b/tune"].map((path) =>
+  path.replaceAll("/", joint),
+);
+
 interface Parameter {
   readonly name: string;
+  readonly description?: string;
   readonly in: string;
   schema: object;
 }
@@ -69,12 +75,14 @@ async function furnish(): Promise<void> {
   }
 }
 
-/** Half of the values of a parameter name something that is there. */
+/** Half of the values of a parameter name something that is there, or are rests of paths with slashes. */
 function withNames(from: Document): Document {
   for (const item of Object.values(from.paths)) {
     for (const parameter of item.parameters ?? []) {
-      const known = names[parameter.name];
-      if (parameter.in === "path" && known) parameter.schema = { anyOf: [{ enum: known }, parameter.schema] };
+      const rest = parameter.description?.startsWith("The rest of the path") === true;
+      const known = [...(names[parameter.name] ?? []), ...(rest ? rests : [])];
+      if (parameter.in === "path" && known.length > 0)
+        parameter.schema = { anyOf: [{ enum: known }, parameter.schema] };
     }
   }
   return from;
@@ -162,7 +170,9 @@ function report(): string[] {
   const statuses = [...watch.statuses].sort(([one], [other]) => one - other);
   const counts = statuses.map(([status, count]) => `${status}: ${count}`).join(", ");
   const reached = `${watch.operations.size} of ${operations.length} operations`;
-  console.log(`  ${watch.count} requests to ${reached}; ${counts}`);
+  console.log(
+    `  ${watch.count} requests (${watch.deep} to paths with slashes in a parameter) to ${reached}; ${counts}`,
+  );
   if (watch.skipped > 0) console.log(`  ${watch.skipped} requests did not come to an answer`);
   return watch.faults.map(({ fault, asked, answered }) => {
     const { method, url, body } = asked;
@@ -198,6 +208,7 @@ test.skipIf(python === null)(
       .filter((line) => /"level":"error"|nhandled|Warning:/.test(line) && !line.includes('"security":true'));
     expect(complaints).toEqual([]);
     expect(watch.count).toBeGreaterThanOrEqual(wanted);
+    expect(watch.deep).toBeGreaterThan(wanted / 200);
     expect(missed()).toEqual([]);
   },
   900_000,

@@ -95,6 +95,9 @@ export function faultOf(asked: Asked, answered: Answered, { folders, vocabulary 
   return echo === undefined ? null : `a value of the request, ${JSON.stringify(echo.slice(0, 100))}`;
 }
 
+/** What the watch makes a slash of: OpenAPI has no parameter with slashes in it. */
+export const joint = "~~";
+
 export interface Fault {
   readonly fault: string;
   readonly asked: Asked;
@@ -110,6 +113,8 @@ export class Watch {
   readonly statuses = new Map<number, number>();
   /** Of the document, those that were asked for. */
   readonly operations = new Set<string>();
+  /** Requests whose path came with a joint. */
+  deep = 0;
   /** What no client of Node can send on. */
   skipped = 0;
   count = 0;
@@ -138,14 +143,16 @@ export class Watch {
   async #pass(incoming: IncomingMessage): Promise<Answered> {
     const chunks: Buffer[] = [];
     for await (const chunk of incoming) chunks.push(chunk as Buffer);
-    const { method = "", url = "", rawHeaders: headers } = incoming;
+    const { method = "", url: given = "", rawHeaders: headers } = incoming;
     const whole = Buffer.concat(chunks);
+    const url = given.replaceAll(joint, "/");
+    if (url !== given) this.deep += 1;
     const asked: Asked = { method, url, headers, body: whole.toString() };
     const token = (await this.#options.token?.(asked)) ?? null;
     const answered = await this.#ask(asked, whole, token);
     this.count += 1;
     this.statuses.set(answered.status, (this.statuses.get(answered.status) ?? 0) + 1);
-    const path = pathOf(url).slice("/v1".length);
+    const path = pathOf(given).slice("/v1".length);
     const known = this.#options.documented.find(({ pattern }) => pattern.test(path));
     if (known?.methods.includes(method)) this.operations.add(`${method} ${known.path}`);
     const fault = faultOf(asked, answered, this.#options);
