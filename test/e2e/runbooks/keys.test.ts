@@ -1,10 +1,10 @@
 // The runbooks about shares, run as they stand on the operations page.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { armor, Decrypter, generateX25519Identity, identityToRecipient } from "age-encryption";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { until } from "../server.ts";
+import { git, until } from "../server.ts";
 import { Machine } from "./machine.ts";
 import type { Runbook } from "./runbook.ts";
 
@@ -90,13 +90,65 @@ test("Leaked unseal share", async () => {
 
 test("Break glass", async () => {
   const book = machine.runbook("Break glass");
-  const password = /One-time password: (.+)/.exec(await book.step("--init"))?.[1] ?? "";
   const [first = "", second = ""] = machine.shares;
+  const password = /One-time password: (.+)/.exec(await book.step("--init"))?.[1] ?? "";
   await book.step("generate-root", { input: first });
   const ENCODED = /Encoded token: (.+)/.exec(await book.again({ input: second }))?.[1] ?? "";
   const VAULT_TOKEN = (await book.step("--decode", { input: password, env: { ENCODED } })).trim();
   expect(await machine.must("writ token lookup --self --field policies", { env: { VAULT_TOKEN } })).toBe('["root"]');
   await book.step("revoke --self", { env: { VAULT_TOKEN } });
-  book.over();
   expect((await machine.run("writ token lookup --self", { env: { VAULT_TOKEN } })).code).toBe(2);
+
+  // Nobody has a token.
+  rmSync(join(machine.folder, "home/.vault-token"));
+  expect((await machine.run("writ operator generate-root --init", {})).code).toBe(2);
+  await book.step("allow_unauthenticated");
+  await machine.ready();
+  await book.step("unseal", { input: first });
+  await book.again({ input: second });
+  await machine.must("writ operator generate-root --init");
+  await machine.must("writ operator generate-root", { input: first });
+  expect(await machine.must("writ operator generate-root", { input: second })).toContain("Encoded token: ");
+  await book.step("mv ");
+  await machine.ready();
+  await machine.unseal();
+  book.over();
+  expect((await machine.run("writ operator generate-root --init", {})).code).toBe(2);
+});
+
+test("Lost operator", async () => {
+  const [env, clone] = [{ env: { VAULT_TOKEN: machine.root } }, join(machine.folder, "policies")];
+  const entity = "apiVersion: writ/v1\nkind: Entity\nmetadata: { name: grace }\n";
+  const spec = "spec: { aliases: [{ mount: userpass, name: grace }], policies: [payments-read] }\n";
+  await machine.commit("grace.yaml", entity + spec);
+  await machine.push();
+  await machine.must("printf 12345678 | writ write auth/userpass/users/grace password=- token_policies=operator", env);
+  const login = () =>
+    machine.run("printf 12345678 | writ login -method userpass username=grace -no-store -field token", {});
+  const { text: hers } = await login();
+  const made = await machine.must("writ token create --orphan --field token", { env: { VAULT_TOKEN: hers } });
+  const reads = async (token: string): Promise<boolean> =>
+    (await machine.ask(token, "secret/data/payments/db")).status === 200;
+  expect([await reads(hers), await reads(made)]).toEqual([true, true]);
+  const old = machine.shares.slice(0, 2);
+
+  const book = machine.runbook("Lost operator");
+  await book.step("writ revoke person", { env: { NAME: "grace", REASON: "left the bank" } });
+  expect([await reads(hers), await reads(made), (await login()).code]).toEqual([false, false, 2]);
+  const [ENTITY = ""] = JSON.parse(await book.step("entity_ids", { env: { NAME: "grace" } })) as string[];
+  const did = await book.step("audit log", { env: { ENTITY } });
+  expect(did.match(/secret\/data\/payments\/db +ok/g)).toHaveLength(2);
+  await book.step("rekey --init");
+  const fresh = await rekey(book, old);
+  await verify(book, fresh);
+  expect(await book.step("git grep", { env: { NAME: "grace" }, cwd: clone })).toContain("grace.yaml:3:");
+  await git(clone, "rm", "--quiet", "grace.yaml");
+  await git(clone, "commit", "--quiet", "--message", "Grace has left");
+  await machine.push();
+  // No document says who that was, and the password is right; the block is about the login too.
+  expect((await login()).code).toBe(2);
+  await book.step("writ delete", { env: { NAME: "grace" } });
+  expect(await book.step("writ blocks")).toContain("left the bank");
+  book.over();
+  await expectShares(old, fresh);
 });
