@@ -525,9 +525,14 @@ describe("an address range", () => {
       expect(await refusal(entering)).toBe(text);
       expect(await refusal(h.ask("read", "sys/wrapping/lookup", {}, "x", from(address)))).toBe(text);
     }
-    for (const address of ["203.0.114.7", "2001:db9::1", "", "127.0.0.1"]) {
+    for (const address of ["203.0.114.7", "2001:db9::1", "127.0.0.1"]) {
       await h.ask("read", "secret/app/one", {}, alice, from(address));
     }
+    // A unix socket has no address, and nor has a connection that was closed before it was looked at.
+    const socket = { remoteAddress: "", remotePort: 0 };
+    await h.ask("read", "secret/app/one", {}, alice, { connection: { ...socket, local: true } });
+    const gone = h.ask("read", "secret/app/one", {}, alice, { connection: { ...socket, local: false } });
+    expect(await refusal(gone)).toBe(text);
     expect((await h.ask("list", "sys/blocks/address/")).data?.["keys"]).toEqual(["2001:db8::/32", "203.0.113.0/24"]);
     await restore("address/203.0.113.0/24");
     await h.ask("read", "secret/app/one", {}, alice, from("203.0.113.7"));

@@ -157,7 +157,8 @@ export class Blocks {
     if (this.#isBarred === null) return false;
     let barred = this.#connections.get(connection);
     if (barred === undefined) {
-      barred = this.#isBarred(connection.remoteAddress);
+      // Whoever has gone already has no address, and may have any.
+      barred = connection.remoteAddress === "" ? !connection.local : this.#isBarred(connection.remoteAddress);
       this.#connections.set(connection, barred);
     }
     return barred;
