@@ -13,7 +13,8 @@ import { rendered } from "../core/sys/metrics.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Request } from "../sdk/request.ts";
 import { type Answer, answerOf, errorAnswer, send } from "./answer.ts";
-import { Aborted, readBody } from "./body.ts";
+import { Aborted, hasBody, readBody } from "./body.ts";
+import { connectionOf } from "./connection.ts";
 import { crossOrigin } from "./cors.ts";
 import { presentable } from "./errors.ts";
 import { allow, asksHelp, checkNamespace, newId, toRequest } from "./http.ts";
@@ -108,6 +109,10 @@ export function createApp(options: AppOptions): App {
 
   const ask: Serve = async ({ incoming, outgoing }, target, id) => {
     if (target.path.length <= "/v1/".length) throw noRoute("");
+    if (hasBody(incoming)) {
+      const refused = door.crowded(target.path.slice("/v1/".length), connectionOf(incoming).remoteAddress);
+      if (refused !== null) throw refused;
+    }
     const made = toRequest(incoming, target, id, clock.now(), limits);
     const request = made instanceof Promise ? await made : made;
     if (request.share !== undefined) return askWithShare(door, request, outgoing);

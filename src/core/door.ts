@@ -2,6 +2,7 @@
 // a token because there is nobody to ask yet.
 
 import type { Family } from "../lib/metrics.ts";
+import type { VaultError } from "../sdk/errors.ts";
 import type { Request, Response } from "../sdk/request.ts";
 import type { Settings } from "./settings.ts";
 
@@ -68,6 +69,8 @@ export interface Lifecycle {
 }
 
 export interface Door extends Lifecycle {
+  /** Why a request of `path` is refused whatever is in it, before its body is read; null where it is not known yet. */
+  crowded(path: string, address: string): VaultError | null;
   /** Route, authenticate, authorize, audit, run, audit. Throws VaultError only. */
   handle(request: Request): Promise<Response>;
 }

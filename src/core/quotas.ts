@@ -186,6 +186,12 @@ export class Quotas {
     return quota === null ? null : (rates.get(quota)?.take(address, now) ?? null);
   }
 
+  /** The same without counting; null too where it could be let through. */
+  peek({ targets, rates }: LiveRates, place: Place, address: string, now: number): Taken | null {
+    const quota = targets.find(place);
+    return quota === null ? null : (rates.get(quota)?.peek(address, now) ?? null);
+  }
+
   /** Runs `make`, which makes one lease at a path below a mount. */
   leased<T>(mounted: Mounted | null, path: string, role: string | null, make: () => Promise<T>): Promise<T> {
     return this.leases === null ? make() : this.leases.within(placeOf(mounted, path, role), path, make);

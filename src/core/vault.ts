@@ -28,6 +28,7 @@ import { handle } from "./handle.ts";
 import { InFlight } from "./inFlight.ts";
 import { collect } from "./metrics.ts";
 import { migrate } from "./migrations.ts";
+import { crowded } from "./quotas/limited.ts";
 import { Rekey } from "./rekey.ts";
 import { RootGeneration } from "./rootGeneration.ts";
 import { SealRecords } from "./sealRecords.ts";
@@ -380,6 +381,10 @@ export class Vault implements Door {
       now: clock.now(),
       others: metrics?.() ?? [],
     });
+  }
+
+  crowded(path: string, address: string): VaultError | null {
+    return this.core === null ? null : crowded(this.core, path, address);
   }
 
   manners(): Core["settings"] | null {

@@ -77,6 +77,7 @@ export async function start(options: StartOptions = {}): Promise<Server> {
     health: () => active,
     leader: () => ({ ha_enabled: false }),
     manners: () => null,
+    crowded: () => null,
     metrics: async () => [],
     ...options.door,
   };

@@ -1,4 +1,5 @@
-// The door behind rate limits: whoever asks too often is told so before anything else is done for him.
+// The door behind rate limits: whoever asks too often is told so before anything else is done for him, and where no more than
+// the path is needed to know it, before the body of his request is read.
 // Must hold: sealing is never limited, whoever else asks from the same address.
 
 import { VaultError } from "../../sdk/errors.ts";
@@ -17,15 +18,49 @@ async function roleOf(rates: LiveRates, request: Request, mounted: Mounted, matc
   return match.route.role({ request, params }).catch(() => null);
 }
 
-async function take(core: Core, rates: LiveRates, request: Request): Promise<Taken | null> {
-  const mounted = core.generation.mounts.route(request.path);
-  const below = mounted === null ? "" : request.path.slice(mounted.path.length);
+interface Asked {
+  readonly mounted: Mounted | null;
+  readonly match: RouteMatch | null;
+  /** In its one spelling. */
+  readonly path: string;
+}
+
+/** Null where nothing is limited. */
+function askedOf(core: Core, path: string): Asked | null {
+  const mounted = core.generation.mounts.route(path);
+  const below = mounted === null ? "" : path.slice(mounted.path.length);
   const match = mounted?.match(below) ?? null;
-  if (match?.route.always || core.quotas.isExempt(request.path)) return null;
-  const path = match === null ? below : (respell(match, below) ?? below);
+  if (match?.route.always || core.quotas.isExempt(path)) return null;
+  const spelled = match === null ? below : (respell(match, below) ?? below);
+  return { mounted, match, path: `${mounted?.path ?? ""}${spelled}` };
+}
+
+async function take(core: Core, rates: LiveRates, request: Request): Promise<Taken | null> {
+  const asked = askedOf(core, request.path);
+  if (asked === null) return null;
+  const { mounted, match, path } = asked;
   const role = mounted === null || match === null ? null : await roleOf(rates, request, mounted, match);
-  const place = placeOf(mounted, `${mounted?.path ?? ""}${path}`, role);
-  return core.quotas.take(rates, place, request.connection.remoteAddress, request.time);
+  return core.quotas.take(rates, placeOf(mounted, path, role), request.connection.remoteAddress, request.time);
+}
+
+function refusal(path: string, headers: readonly string[] | undefined): VaultError {
+  const error = new VaultError("rate_limited", `request path "${path}": rate limit quota exceeded`);
+  if (headers !== undefined) error.headers = headers;
+  return error;
+}
+
+/** Why somebody is turned away whatever he sends; null where his request has to be known: its body may say who logs in, and
+ *  an audit entry has all of it. Counts nothing. */
+export function crowded(core: Core, path: string, address: string): VaultError | null {
+  const { rates, config } = core.quotas;
+  if (rates === null || config.enable_rate_limit_audit_logging) return null;
+  const asked = askedOf(core, path);
+  if (asked === null) return null;
+  const { mounted, match } = asked;
+  if (mounted !== null && match?.route.role !== undefined && rates.targets.hasRoles(mounted.accessor)) return null;
+  const taken = core.quotas.peek(rates, placeOf(mounted, asked.path, null), address, core.clock.now());
+  if (taken === null) return null;
+  return refusal(path, config.enable_rate_limit_response_headers ? headersOf(taken) : undefined);
 }
 
 /** Where that is asked for: entries for everybody who is turned away would be what fills the log. */
@@ -49,7 +84,7 @@ export async function limited(
   const headers = tell ? headersOf(taken) : undefined;
   try {
     if (!taken.allowed) {
-      const error = new VaultError("rate_limited", `request path "${request.path}": rate limit quota exceeded`);
+      const error = refusal(request.path, headers);
       if (log) await audit(core, request, error);
       throw error;
     }

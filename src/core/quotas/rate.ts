@@ -50,6 +50,15 @@ export class Rates {
     this.#block = block_interval * 1000;
   }
 
+  /** How long nothing is let through of an address, without counting; null where its next request would change what is kept. */
+  peek(address: string, now: number): Taken | null {
+    const window = this.#clients.get(address);
+    if (window === undefined) return null;
+    if (now < window.blockedUntil) return this.#taken(false, 0, window.blockedUntil - now);
+    const end = window.start + this.#interval - now;
+    return end > 0 && window.used >= this.#limit && this.#block === 0 ? this.#taken(false, 0, end) : null;
+  }
+
   /** Counts one request. */
   take(address: string, now: number): Taken {
     let window = this.#clients.get(address);
