@@ -48,6 +48,8 @@ export interface TokenOptions extends ShowOptions {
   readonly accessor?: string;
   readonly hash?: readonly string[];
   readonly self?: boolean;
+  /** "-" for one that is typed or piped in. */
+  readonly source?: string | undefined;
   readonly increment?: string;
   readonly mode?: string;
 }
@@ -89,9 +91,11 @@ async function accessorIn(client: Client, { hash: hashes, accessor }: TokenOptio
 
 /** Where to ask, and with what: by accessor, about the caller's own token, or about one that is typed. */
 async function meant(client: Client, io: Io, what: "lookup" | "renew" | "revoke", options: TokenOptions) {
+  refuseShown(options.source, "a token");
   const accessor = await accessorIn(client, options);
   if (accessor !== undefined) return { path: `${what}-accessor`, body: { accessor } };
-  if (options.self === true) return { path: `${what}-self`, body: {} };
+  const own = options.source === undefined && what !== "revoke";
+  if (options.self === true || own) return { path: `${what}-self`, body: {} };
   return { path: what, body: { token: await hiddenWord(io, "Token") } };
 }
 

@@ -3,6 +3,7 @@
 import type { Client } from "./client.ts";
 import type { Io } from "./io.ts";
 import { saveAs } from "./output.ts";
+import { countBytes } from "./progress.ts";
 
 export interface BackupOptions {
   readonly recipient: readonly string[];
@@ -10,7 +11,8 @@ export interface BackupOptions {
 }
 
 export async function backup(client: Client, io: Io, { recipient, output }: BackupOptions): Promise<number> {
-  const size = await saveAs(output, await client.download("sys/storage/backup", { recipients: recipient }));
+  const chunks = await client.download("sys/storage/backup", { recipients: recipient });
+  const size = await saveAs(output, countBytes(io, "backup", chunks));
   io.out(`${output}: ${size} bytes`);
   io.err("To get it back it takes an identity of its recipients, and the unseal keys of this vault.");
   return 0;

@@ -269,24 +269,30 @@ function tokens(group: Command, shell: Shell): void {
   const which = (name: string, about: string, act: (module: typeof accesses) => typeof accesses.lookupToken) =>
     group
       .command(name)
-      .description(`${about}: the one that is typed or piped in, the caller's own, or by accessor`)
+      .description(about)
+      .argument("[source]", "- for a token that is typed or piped in")
       .option("--self", "the caller's own", false)
       .option("--accessor <accessor>", "the one of this accessor")
       .option("--hash <hash...>", "the one whose accessor stands in the audit log as this hash; revoke takes several")
-      .action((options: TokenOptions) => online(shell, access, (module, client) => act(module)(client, io, options)));
-  example(shown(which("lookup", "Shows a token", ({ lookupToken }) => lookupToken)), "writ token lookup --self");
+      .action((source: string | undefined, options: TokenOptions) =>
+        online(shell, access, (module, client) => act(module)(client, io, { ...options, source })),
+      );
   example(
-    shown(which("renew", "Renews a token", ({ renewToken }) => renewToken)).option(
-      "--increment <duration>",
-      "by how long",
-    ),
-    "writ token create --ttl 1h --policy default --field token | writ token renew --increment 2h",
+    shown(which("lookup", "Shows a token, the caller's own where none is named", ({ lookupToken }) => lookupToken)),
+    "writ token lookup",
   );
   example(
-    which("revoke", "Revokes a token and its children", ({ revokeToken }) => revokeToken).option(
-      "--mode <mode>",
-      "orphan: its children stay",
-    ),
+    shown(
+      which("renew", "Renews a token, the caller's own where none is named", ({ renewToken }) => renewToken),
+    ).option("--increment <duration>", "by how long"),
+    "writ token create --ttl 1h --policy default --field token | writ token renew --increment 2h -",
+  );
+  example(
+    which(
+      "revoke",
+      "Revokes a token and its children; it is typed or piped in where none is named",
+      ({ revokeToken }) => revokeToken,
+    ).option("--mode <mode>", "orphan: its children stay"),
     "writ token create --policy default --field token | writ token revoke",
   );
   const capabilities = group

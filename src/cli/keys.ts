@@ -5,11 +5,18 @@
 import { type Client, CommandError } from "./client.ts";
 import { hiddenWord } from "./input.ts";
 import type { Io } from "./io.ts";
+import { isTable, json, type ShowOptions } from "./show.ts";
 
 type Body = Readonly<Record<string, unknown>>;
 
 const bodyOf = async (client: Client, method: string, path: string, data?: unknown): Promise<Body> =>
   (await client.call(method, path, data)).body ?? {};
+
+/** What the server says: as JSON, or in a line for people. */
+function tell(io: Io, options: ShowOptions, said: Body, line: string): void {
+  if (isTable(io, options)) io.out(line);
+  else json(io, said);
+}
 
 /** As sys/key-status tells of what is under older keys. */
 interface Reencryption {
@@ -18,8 +25,12 @@ interface Reencryption {
   readonly damaged: number;
 }
 
-export async function keyStatus(client: Client, io: Io): Promise<number> {
+export async function keyStatus(client: Client, io: Io, options: ShowOptions): Promise<number> {
   const status = await bodyOf(client, "GET", "sys/key-status");
+  if (!isTable(io, options)) {
+    json(io, status["data"] ?? status);
+    return 0;
+  }
   const { term, install_time: since, encryptions } = status;
   io.out(`Term          ${String(term)}`);
   io.out(`Since         ${String(since)}`);
@@ -32,12 +43,12 @@ export async function keyStatus(client: Client, io: Io): Promise<number> {
   return 0;
 }
 
-export async function rotate(client: Client, io: Io): Promise<number> {
+export async function rotate(client: Client, io: Io, options: ShowOptions): Promise<number> {
   await client.call("POST", "sys/rotate");
-  return keyStatus(client, io);
+  return keyStatus(client, io, options);
 }
 
-export interface RekeyOptions {
+export interface RekeyOptions extends ShowOptions {
   readonly init: boolean;
   readonly status: boolean;
   readonly cancel: boolean;
@@ -55,7 +66,11 @@ function rekeyLine(status: Body): string {
   return `Rekey ${made}: ${counted(status["progress"], status["required"], "present shares")}`;
 }
 
-function showShares(io: Io, made: Body): void {
+function showShares(io: Io, options: ShowOptions, made: Body): void {
+  if (!isTable(io, options)) {
+    json(io, made);
+    return;
+  }
   const shares = (made["keys_base64"] ?? []) as readonly string[];
   for (const [at, share] of shares.entries()) io.out(`Key ${at + 1}: ${share}`);
   io.err(
@@ -68,6 +83,8 @@ function showShares(io: Io, made: Body): void {
 }
 
 export async function rekey(client: Client, io: Io, options: RekeyOptions): Promise<number> {
+  // A format that there is not is told before anything is made that is shown once.
+  isTable(io, options);
   if (options.cancel) {
     await client.call("DELETE", "sys/rekey/init");
     io.out("Cancelled");
@@ -79,40 +96,43 @@ export async function rekey(client: Client, io: Io, options: RekeyOptions): Prom
       secret_threshold: options.keyThreshold,
       require_verification: options.verify,
     });
-    io.out(rekeyLine(status));
+    tell(io, options, status, rekeyLine(status));
     io.err("Give enough present shares now: writ operator rekey, for each.");
     return 0;
   }
   const status = await bodyOf(client, "GET", "sys/rekey/init");
   if (options.status || status["started"] !== true) {
-    io.out(rekeyLine(status));
+    tell(io, options, status, rekeyLine(status));
     if (!options.status) throw new CommandError("start one first: writ operator rekey --init");
     return 0;
   }
   const verification = status["verification_nonce"];
-  if (verification !== undefined) return verifyRekey(client, io, verification);
+  if (verification !== undefined) return verifyRekey(client, io, options, verification);
   const made = await bodyOf(client, "POST", "sys/rekey/update", {
     key: await hiddenWord(io, "Present key"),
     nonce: status["nonce"],
   });
   if (made["complete"] !== true) {
-    io.out(counted(made["progress"], made["required"], "present shares"));
+    tell(io, options, made, counted(made["progress"], made["required"], "present shares"));
     return 0;
   }
-  showShares(io, made);
+  showShares(io, options, made);
   return 0;
 }
 
-async function verifyRekey(client: Client, io: Io, nonce: unknown): Promise<number> {
+async function verifyRekey(client: Client, io: Io, options: ShowOptions, nonce: unknown): Promise<number> {
   const given = await bodyOf(client, "POST", "sys/rekey/verify", { key: await hiddenWord(io, "New key"), nonce });
   const done = given["complete"] === true;
-  io.out(
+  tell(
+    io,
+    options,
+    given,
     done ? "The new shares are valid, those from before are not" : counted(given["progress"], given["t"], "new shares"),
   );
   return 0;
 }
 
-export interface RootOptions {
+export interface RootOptions extends ShowOptions {
   readonly init: boolean;
   readonly status: boolean;
   readonly cancel: boolean;
@@ -122,6 +142,7 @@ export interface RootOptions {
 const path = "sys/generate-root/attempt";
 
 export async function generateRoot(client: Client, io: Io, options: RootOptions): Promise<number> {
+  isTable(io, options);
   if (options.decode !== undefined) return decode(io, options.decode);
   if (options.cancel) {
     await client.call("DELETE", path);
@@ -129,10 +150,10 @@ export async function generateRoot(client: Client, io: Io, options: RootOptions)
     return 0;
   }
   if (options.init) {
-    const { otp, required } = await bodyOf(client, "POST", path, {});
-    io.out(`One-time password: ${String(otp)}`);
+    const made = await bodyOf(client, "POST", path, {});
+    tell(io, options, made, `One-time password: ${String(made["otp"])}`);
     io.err(
-      `It is shown once, and decodes the token: keep it for yourself. Give ${String(required)} shares now: ` +
+      `It is shown once, and decodes the token: keep it for yourself. Give ${String(made["required"])} shares now: ` +
         "writ operator generate-root, for each.",
     );
     return 0;
@@ -140,18 +161,19 @@ export async function generateRoot(client: Client, io: Io, options: RootOptions)
   const status = await bodyOf(client, "GET", path);
   const started = status["started"] === true;
   if (options.status) {
-    io.out(started ? counted(status["progress"], status["required"], "shares") : "No root generation is in progress");
+    const far = counted(status["progress"], status["required"], "shares");
+    tell(io, options, status, started ? far : "No root generation is in progress");
     return 0;
   }
   if (!started) throw new CommandError("no root generation is in progress: writ operator generate-root --init");
   const key = await hiddenWord(io, "Unseal key");
   const given = await bodyOf(client, "POST", "sys/generate-root/update", { key, nonce: status["nonce"] });
   if (given["complete"] !== true) {
-    io.out(counted(given["progress"], given["required"], "shares"));
+    tell(io, options, given, counted(given["progress"], given["required"], "shares"));
     return 0;
   }
   const encoded = String(given["encoded_token"]);
-  io.out(`Encoded token: ${encoded}`);
+  tell(io, options, given, `Encoded token: ${encoded}`);
   io.err(`Whoever has the one-time password decodes it: writ operator generate-root --decode ${encoded}`);
   return 0;
 }

@@ -8,6 +8,8 @@ import type { InitOptions, UnsealOptions } from "./operator.ts";
 import type { RekeyOptions, RootOptions } from "./keys.ts";
 import type { PinOptions } from "./pin.ts";
 import type { RestoreOptions } from "./restore.ts";
+import type { ShowOptions } from "./show.ts";
+import type { SyncOptions } from "./status.ts";
 import type { SealOptions } from "./seal.ts";
 
 function count(text: string): number {
@@ -59,10 +61,8 @@ export function repository(program: Command, shell: Shell): void {
     .description("Applies the branch now and shows the result; exit code 1 where it is not applied")
     .option("--allow-deletions <commit>", "allows what this commit deletes, for this commit only")
     .option("--allow-rewind <commit>", "allows this commit although it does not build on what is applied")
-    .action((options: { allowDeletions?: string; allowRewind?: string }) =>
-      online(shell, load, (module, client) => module.sync(client, io, options)),
-    );
-  example(sync, "writ sync");
+    .action((options: SyncOptions) => online(shell, load, (module, client) => module.sync(client, io, options)));
+  example(listed(sync), "writ sync");
   const pins = () => import("./pin.ts");
   const pin = program
     .command("pin")
@@ -179,13 +179,13 @@ function keepers(operator: Command, shell: Shell): void {
   const rotate = operator
     .command("rotate")
     .description("Makes a new key, in which everything is encrypted from now on; what is there stays readable")
-    .action(() => online(shell, load, (module, client) => module.rotate(client, io)));
-  example(rotate, "writ operator rotate");
+    .action((options: ShowOptions) => online(shell, load, (module, client) => module.rotate(client, io, options)));
+  example(listed(rotate), "writ operator rotate");
   const keyStatus = operator
     .command("key-status")
     .description("Shows the key in use")
-    .action(() => online(shell, load, (module, client) => module.keyStatus(client, io)));
-  example(keyStatus, "writ operator key-status");
+    .action((options: ShowOptions) => online(shell, load, (module, client) => module.keyStatus(client, io, options)));
+  example(listed(keyStatus), "writ operator key-status");
   const rekey = operator
     .command("rekey")
     .description("Takes one share from standard input for a rekey under way")
@@ -200,7 +200,7 @@ function keepers(operator: Command, shell: Shell): void {
     )
     .action((options: RekeyOptions) => online(shell, load, (module, client) => module.rekey(client, io, options)));
   example(
-    rekey,
+    listed(rekey),
     `writ operator rekey --init --key-shares 1 --key-threshold 1\n${share} | writ operator rekey > new.txt\n` +
       "sed -n 's/^Key 1: //p' new.txt | writ operator rekey",
   );
@@ -214,5 +214,8 @@ function keepers(operator: Command, shell: Shell): void {
     .action((options: RootOptions) =>
       online(shell, load, (module, client) => module.generateRoot(client, io, options)),
     );
-  example(generateRoot, `writ operator generate-root --init > password.txt\n${share} | writ operator generate-root`);
+  example(
+    listed(generateRoot),
+    `writ operator generate-root --init > password.txt\n${share} | writ operator generate-root`,
+  );
 }

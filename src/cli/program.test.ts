@@ -268,6 +268,40 @@ test("tokens by the hash of their accessor: each is asked for until it is found;
   expect(await command(["token", "renew", "--hash", "a", "b"])).toMatchObject({ code: 1 });
 });
 
+test("a token is the caller's own, one that is typed, or that of an accessor; revoke takes the caller's own by name only", async () => {
+  const env = { VAULT_TOKEN: "own" };
+  for (const words of [
+    ["lookup"],
+    ["renew"],
+    ["lookup", "-"],
+    ["renew", "-"],
+    ["revoke"],
+    ["revoke", "-"],
+    ["revoke", "--self"],
+  ])
+    await command(["token", ...words], { env, secret: "typed" });
+  expect(seen.map(({ path, body }) => [path.replace("/v1/auth/token/", ""), body])).toEqual([
+    ["lookup-self", null],
+    ["renew-self", {}],
+    ["lookup", { token: "typed" }],
+    ["renew", { token: "typed" }],
+    ["revoke", { token: "typed" }],
+    ["revoke", { token: "typed" }],
+    ["revoke-self", {}],
+  ]);
+});
+
+test("a format that there is not is told before anything is asked that answers once", async () => {
+  for (const words of [["init"], ["unseal"], ["rekey"], ["generate-root", "--init"]]) {
+    const { code, err } = await command(["operator", ...words], { env: { VAULT_FORMAT: "yaml" }, secret: "share" });
+    expect([code, err]).toEqual([
+      1,
+      expect.stringContaining('(--format, or VAULT_FORMAT) is table or json, not "yaml"'),
+    ]);
+  }
+  expect(seen).toEqual([]);
+});
+
 test("audit hash asks for the value exactly as it is given", async () => {
   replies["sys/audit-hash/file"] = { status: 200, body: { data: { hash: "hmac-sha256:1" } } };
   expect(await command(["audit", "hash", "file"], { secret: " é " })).toMatchObject({

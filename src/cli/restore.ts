@@ -11,6 +11,7 @@ import { isVaultError } from "../sdk/errors.ts";
 import { CommandError } from "./client.ts";
 import type { Io } from "./io.ts";
 import { loadConfig } from "./loadConfig.ts";
+import { countBytes } from "./progress.ts";
 
 export interface RestoreOptions {
   readonly config: string;
@@ -57,7 +58,7 @@ export async function restore(path: string, io: Io, options: RestoreOptions): Pr
     return Buffer.from(share, /^[0-9a-f]+$/i.test(share) ? "hex" : "base64");
   };
   try {
-    const content = contentOf(path, options.identity);
+    const content = countBytes(io, "restore", contentOf(path, options.identity));
     const { header, entries } = await restoreBackup(config, content, options.unverified ? null : ask, log);
     io.out(`${entries} entries restored, as they were on ${header.created}`);
     if (options.unverified) io.err("Not verified: run writ operator verify-storage after the first unseal.");

@@ -3,7 +3,7 @@
 import { type Answer, type Client, CommandError } from "./client.ts";
 import { blocksIn, blockText } from "./blocks.ts";
 import type { Io } from "./io.ts";
-import { isTable, plain } from "./show.ts";
+import { isTable, json, plain, type ShowOptions } from "./show.ts";
 
 interface CommitView {
   readonly commit: string;
@@ -169,13 +169,13 @@ export async function status(
   ]);
   if (options.json || !isTable(io, options)) {
     const data = (answer: Answer | null): unknown => (answer?.status === 200 ? dataOf(answer.body) : null);
-    io.out(
-      JSON.stringify(
-        { seal, gitops: data(git), audit: data(audit), blocks: blocked?.status === 200 ? blocksIn(blocked) : null },
-        null,
-        2,
-      ),
-    );
+    // As Vault's command has it, and more.
+    json(io, {
+      ...seal,
+      gitops: data(git),
+      audit: data(audit),
+      blocks: blocked?.status === 200 ? blocksIn(blocked) : null,
+    });
     return sealed ? 2 : 0;
   }
   const state =
@@ -197,7 +197,7 @@ export async function status(
   return 0;
 }
 
-export interface SyncOptions {
+export interface SyncOptions extends ShowOptions {
   readonly allowDeletions?: string;
   readonly allowRewind?: string;
 }
@@ -214,7 +214,8 @@ export async function sync(client: Client, io: Io, options: SyncOptions): Promis
     ...(options.allowRewind !== undefined && { allow_rewind: options.allowRewind }),
   });
   const result = dataOf(body) as GitStatus;
-  for (const line of lines(result)) io.out(line);
+  if (!isTable(io, options)) json(io, result);
+  else for (const line of lines(result)) io.out(line);
   if (code === 202) io.err("writ: the run is not over yet; see writ status");
   return result.in_sync ? 0 : 1;
 }

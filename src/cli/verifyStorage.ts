@@ -6,21 +6,19 @@ import type { Io } from "./io.ts";
 
 const path = "sys/storage/integrity";
 const pollMs = 200;
-/** Between two lines of progress. */
-const tellMs = 5_000;
+/** What takes longer says how far it is. */
+const slowMs = 1_000;
 
 /** Exit code 1 where anything is wrong. */
 export async function verifyStorage(client: Client, io: Io, options: { readonly accept: boolean }): Promise<number> {
   let { body } = await client.call("POST", path, { accept: options.accept });
-  let told = Date.now();
+  const begun = Date.now();
   for (;;) {
     const data = dataIn(body);
     if (data["running"] !== true) return report(data, io, options.accept);
-    if (Date.now() - told >= tellMs) {
-      io.err(`${String(data["progress"])} entries read`);
-      told = Date.now();
-    }
+    if (Date.now() - begun >= slowMs) io.progress(`${String(data["progress"])} entries read`);
     await pause(pollMs);
+    io.progress(null);
     ({ body } = await client.call("GET", path));
   }
 }

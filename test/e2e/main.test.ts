@@ -215,7 +215,7 @@ test("denied before the push, allowed after, denied after the revert, with the s
   expect(await probe("secret/data/e2e/db")).toEqual({ status: 200, data: { password: "e2e-planted-value" } });
   const status = await runWrit(["status", "--json"], { env: { VAULT_ADDR: address(), VAULT_TOKEN: rootToken } });
   expect(JSON.parse(status.stdout)).toMatchObject({
-    seal: { sealed: false },
+    sealed: false,
     gitops: { in_sync: true, applied_commit: { commit: granted, author: expect.stringContaining("Ada") } },
   });
 
