@@ -63,3 +63,28 @@ test("Leaked token", async () => {
   expect(await reads(await machine.login())).toBe(true);
   await machine.must("writ token lookup --self");
 });
+
+test("Everybody out", async () => {
+  const token = await machine.login();
+  const book = machine.runbook("Everybody out");
+  const REASON = "something is wrong";
+  const SINCE = new Date().toISOString().slice(0, 13);
+  await book.step("writ revoke address", { env: { REASON } });
+  // On the network nobody, root neither.
+  expect([await reads(token), await reads(machine.root)]).toEqual([false, false]);
+  expect((await machine.ask("", "auth/userpass/login/alice", "--data", '{"password":"12345678"}')).status).toBe(403);
+  await book.step("writ seal", {});
+  expect((await machine.run("writ status", {})).text).toContain("sealed, 0 of 2 shares given");
+  expect(await book.step("audit log", { env: { SINCE } })).toMatch(/userpass-alice|auth\/userpass\/login\/alice/);
+  await machine.unseal();
+  // It has stayed so.
+  expect(await reads(machine.root)).toBe(false);
+  await book.step("writ restore");
+  book.over();
+  // Nothing was lost.
+  expect([await reads(machine.root), await reads(token), await reads(await machine.login())]).toEqual([
+    true,
+    true,
+    true,
+  ]);
+});
