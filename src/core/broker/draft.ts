@@ -23,15 +23,42 @@ const utf8Most = 3;
 const startSize = 64 * 1024;
 /** What one large batch needed is not held for ever. */
 const keptSize = 1024 * 1024;
-/** Memories that were given back: as many batches are under way at most times. */
+/** Copies of this size and more are made into memory that was used before. */
+const reusedSize = 8 * 1024;
+/** Of each size: as many batches are under way at most times. */
 const mostSpare = 2;
 
+/** Memory in powers of two, at most twice what is asked for. New memory costs more than to write it full, since its pages
+ *  have to be found first, and makes the garbage collector run over the whole heap: it counts what lies outside too. */
+class Spare {
+  /** By the power. */
+  readonly #free: Buffer[][] = [];
+  /** What was made here: the memory of a small buffer is shared by all the process. */
+  readonly #own = new WeakSet<ArrayBufferLike>();
+
+  /** Holds whatever was there before. */
+  take(size: number): Buffer {
+    const power = 32 - Math.clz32(size - 1);
+    const used = this.#free[power]?.pop();
+    if (used !== undefined) return used;
+    const made = Buffer.allocUnsafeSlow(2 ** power);
+    this.#own.add(made.buffer);
+    return made;
+  }
+
+  /** Takes nothing that `take` did not give. */
+  give({ buffer }: Buffer): void {
+    if (!this.#own.has(buffer)) return;
+    const free = (this.#free[31 - Math.clz32(buffer.byteLength)] ??= []);
+    if (free.length < mostSpare) free.push(Buffer.from(buffer));
+  }
+}
+
 export class Draft {
-  #bytes: Buffer = Buffer.allocUnsafe(startSize);
+  #bytes = Buffer.allocUnsafe(startSize);
   #size = 0;
   #round = 0;
-  /** New memory of this size costs more than to write it full: its pages have to be found first. */
-  readonly #spare: Buffer[] = [];
+  readonly #spare = new Spare();
 
   get size(): number {
     return this.#size;
@@ -39,7 +66,7 @@ export class Draft {
 
   /** Starts over. */
   clear(): void {
-    if (this.#bytes.length > keptSize) this.#bytes = this.#fresh();
+    if (this.#bytes.length > keptSize) this.#bytes = Buffer.allocUnsafe(startSize);
     this.#size = 0;
     this.#round += 1;
   }
@@ -80,24 +107,24 @@ export class Draft {
     return this.#bytes.subarray(start, this.#size);
   }
 
-  /** What was written, in memory of its own; `clear` is next. What fills a good part of its memory is given away with
-   *  it instead of copied. */
+  /** What was written, in memory of its own; `clear` is next. What is large and fills its
+   *  memory is given away instead of copied. */
   take(): Buffer {
-    const written = this.#bytes.subarray(0, this.#size);
-    if (4 * this.#size < this.#bytes.length) return Buffer.from(written);
-    this.#bytes = this.#fresh();
-    return written;
+    const size = this.#size;
+    const written = this.#bytes.subarray(0, size);
+    if (size > keptSize && size >= 0.75 * this.#bytes.length) {
+      this.#bytes = Buffer.allocUnsafe(startSize);
+      return written;
+    }
+    if (size < reusedSize || size > keptSize) return Buffer.from(written);
+    const copy = this.#spare.take(size);
+    copy.set(written);
+    return copy.subarray(0, size);
   }
 
   /** Takes back what `take` gave, from whom nobody else has it any more: it will be written over. */
   give(written: Buffer): void {
-    const { byteLength } = written.buffer;
-    if (this.#spare.length >= mostSpare || written.byteOffset !== 0) return;
-    if (byteLength >= startSize && byteLength <= keptSize) this.#spare.push(Buffer.from(written.buffer));
-  }
-
-  #fresh(): Buffer {
-    return this.#spare.pop() ?? Buffer.allocUnsafe(startSize);
+    this.#spare.give(written);
   }
 
   #room(more: number): void {
