@@ -1,6 +1,6 @@
 // What the quickstart keeps through crashes and changes: its key above all.
 
-import { mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -40,6 +40,7 @@ async function readDemo(): Promise<number> {
 }
 
 test("another port later: the same vault at the new address; everything is for its owner only", async () => {
+  await mkdir(data("."), { mode: 0o755 });
   await start(await freePort());
   const before = await environment();
   expect(await readDemo()).toBe(200);
