@@ -210,6 +210,17 @@ describe("tokens", () => {
     expect(await h.vault.core?.root.list("token/id/")).toHaveLength(1);
   });
 
+  it("is refused once used up, everywhere, where a crash came before its end", async () => {
+    const h = await prepared();
+    const { client_token } = await made(h, { policies: ["reader"], num_uses: 1 });
+    const { core } = h.vault;
+    expect(await core?.useOnce(core.tokens.idOf(client_token))).toBe(true);
+    const after = await h.reopen();
+    for (const path of ["secret/data/app/one", "sys/internal/ui/mounts"]) {
+      expect(await refusal(after.ask("read", path, {}, client_token))).toMatch(/^unauthenticated/);
+    }
+  });
+
   it("binds tokens to address ranges", async () => {
     const h = await prepared();
     const far = await made(h, { policies: ["reader"], bound_cidrs: ["10.0.0.0/8"] });
