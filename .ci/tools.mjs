@@ -14,9 +14,11 @@ const lists = resolve(import.meta.dirname, "python");
 /** Packages by command: its own, and libraries that a plain Debian lacks. Others come from the system. */
 const packages = {
   age: ["age"],
+  fish: ["fish", "fish-common", "libpcre2-32-0"],
   jq: ["jq", "libjq1", "libonig5"],
   strace: ["strace", "libunwind8"],
   wrk: ["wrk", "libluajit-5.1-2", "libluajit-5.1-common"],
+  zsh: ["zsh", "zsh-common"],
 };
 
 const run = (command, args, cwd) =>
@@ -25,8 +27,11 @@ const run = (command, args, cwd) =>
 /** Where the unpacked programs and libraries are, by command. */
 function places(name) {
   const root = join(cache, name);
+  // Some releases have shells in /bin.
+  const bins = ["usr/bin", "bin"].map((folder) => join(root, folder));
   const triplets = existsSync(join(root, "usr/lib")) ? readdirSync(join(root, "usr/lib")) : [];
-  return { bin: join(root, "usr/bin"), lib: triplets.map((each) => join(root, "usr/lib", each)).join(delimiter) };
+  const bin = bins.find((folder) => existsSync(join(folder, name))) ?? bins[0];
+  return { bin, lib: triplets.map((each) => join(root, "usr/lib", each)).join(delimiter) };
 }
 
 const works = (name) => existsSync(join(places(name).bin, name));
