@@ -133,3 +133,20 @@ describe("in Git", () => {
     expect(giving.filter((one) => !fields.some(([kind, field]) => one === `${kind} ${field}`))).toEqual([]);
   });
 });
+
+test("a declaration that gives it all the same, however it came to be there, gives nothing by it", async () => {
+  const h = await vault();
+  await h.ask("update", "auth/userpass/users/al", { password: "s3cret" });
+  const aliases = [{ mount: "userpass", name: "al" }];
+  const entity = declare("Entity", "al", { aliases, policies: ["root"], metadata: {}, disabled: false });
+  const user = h.vault.core?.generation.table.get("UserpassUser", "userpass", "al");
+  const mapping = { ...user, spec: { ...user?.spec, token_policies: ["root"] } } as typeof entity;
+  const login = async (): Promise<string> =>
+    (await h.ask("update", "auth/userpass/login/al", { password: "s3cret" }, null)).auth?.client_token ?? "";
+  await h.vault.core?.ledger.edit(() => ({ put: [{ ...entity, source: null }], remove: [] }));
+  const token = await login();
+  expect(await refusal(h.ask("read", "sys/mounts", {}, token))).toMatch(/^denied/);
+  await h.vault.core?.ledger.edit(() => ({ put: [mapping], remove: [] }));
+  expect(await refusal(h.ask("read", "sys/mounts", {}, token))).toMatch(/^denied/);
+  expect(await refusal(login().then((made) => h.ask("read", "sys/mounts", {}, made)))).toMatch(/^(denied|invalid)/);
+});
