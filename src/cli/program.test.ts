@@ -13,6 +13,8 @@ interface Seen {
   readonly path: string;
   readonly token: string | undefined;
   readonly body: unknown;
+  /** Where one is given. */
+  readonly namespace?: string;
 }
 type Reply = {
   readonly status: number;
@@ -35,6 +37,7 @@ async function answer(request: IncomingMessage): Promise<Reply> {
     path,
     token: request.headers["x-vault-token"] as string | undefined,
     body: sent === "" ? null : (JSON.parse(sent) as unknown),
+    ...(request.headers["x-vault-namespace"] && { namespace: String(request.headers["x-vault-namespace"]) }),
   });
   return (
     replies[path.replace("/v1/", "")] ??
@@ -366,6 +369,13 @@ describe("the client", () => {
     const { err } = await command(["kv", "get", "nope/a"], { env: { VAULT_TOKEN: "t" } });
     expect(err).toMatch(/no engine is there, or the token may do nothing in it/);
     expect(err).not.toContain("writ login");
+  });
+
+  test("a namespace goes with every request", async () => {
+    await command(["read", "a/b"], { env: { VAULT_NAMESPACE: "team" } });
+    await command(["read", "a/b", "-namespace=other"], { env: { VAULT_NAMESPACE: "team" } });
+    expect(new Set(seen.map(({ namespace }) => namespace))).toEqual(new Set(["team", "other"]));
+    expect(seen.every(({ namespace }) => namespace !== undefined)).toBe(true);
   });
 
   test("Vault's options stand in place of the variables, in front of or behind the command", async () => {

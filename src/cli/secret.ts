@@ -33,8 +33,9 @@ export async function readSecret(input: ReadStream, prompt: string): Promise<Buf
   const terminal = input.isTTY;
   const typed: number[] = [];
   if (terminal) {
-    process.stderr.write(prompt);
+    // First: whoever sees the prompt may type at once.
     input.setRawMode(true);
+    process.stderr.write(prompt);
   }
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const read = (chunk: Buffer): void => {

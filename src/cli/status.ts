@@ -129,18 +129,23 @@ function auditLines(devices: AuditStatus): readonly string[] {
   return found.length === 0 ? ["Audit       no device is configured"] : found.map(plain);
 }
 
+const withheld = ({ body }: Answer, what: string): string =>
+  (body?.["errors"] as readonly unknown[] | undefined)?.includes("invalid token") === true
+    ? "the token is not valid, or not any more: writ login"
+    : `the token ${what}`;
+
 /** Reading an area of sys/ is up to the token. */
 function shown(answer: Answer | null, path: string, what: string, of: (body: Answer["body"]) => readonly string[]) {
   const label = what.padEnd(12);
   if (answer === null) return [`${label}not shown without a token: set VAULT_TOKEN`];
-  if (answer.status === 403) return [`${label}not shown: the token may not read ${path}`];
+  if (answer.status === 403) return [`${label}not shown: ${withheld(answer, `may not read ${path}`)}`];
   if (answer.status === 404) return [`${label}not configured`];
   return of(answer.body);
 }
 
 /** What is blocked, whatever Git says; no line where nothing is. */
 export function blockLines(answer: Answer): readonly string[] {
-  if (answer.status === 403) return ["Blocked     not shown: the token may not list sys/blocks"];
+  if (answer.status === 403) return [`Blocked     not shown: ${withheld(answer, "may not list sys/blocks")}`];
   return blocksIn(answer).map((block) => plain(`Blocked     ${blockText(block)}`));
 }
 

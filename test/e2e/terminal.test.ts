@@ -283,6 +283,27 @@ describe.skipIf(!hasTerminal)("writ run", () => {
     });
   });
 
+  test("told to end while its secrets are still read: what was lent is revoked, and nothing runs", async () => {
+    const asked: string[] = [];
+    const fake = createHttp((request, response) => {
+      const path = request.url ?? "";
+      asked.push(path);
+      const answer = (): void => {
+        response.writeHead(200).end('{"auth":{"client_token":"t","lease_duration":60},"data":{"a":"b"}}');
+      };
+      setTimeout(answer, path.endsWith("/slow") ? 700 : 0);
+    }).listen(0, "127.0.0.1");
+    closing.push(() => fake.close());
+    await once(fake, "listening");
+    const more = { ...env, VAULT_ADDR: `http://127.0.0.1:${(fake.address() as { port: number }).port}` };
+    const running = startWrit(["run", "--env", "A=slow#a", "--", "touch", at("ran-early")], { env: more, cwd: folder });
+    await until("the secret's reading", async () => asked.includes("/v1/slow"));
+    running.child.kill("SIGTERM");
+    expect(await running.ended()).toBe(143);
+    expect(asked).toEqual(["/v1/auth/token/create", "/v1/slow", "/v1/auth/token/revoke-self"]);
+    expect(() => lstatSync(at("ran-early"))).toThrow("ENOENT");
+  });
+
   test("renews while it runs, and goes on trying while the server is away", async () => {
     const asked: string[] = [];
     let answers = true;
@@ -310,6 +331,59 @@ describe.skipIf(!hasTerminal)("writ run", () => {
       stderr: expect.stringMatching(/is not renewed[^\n]*\n[^\n]*renewed again\n$/),
     });
     expect(asked.at(-1)).toBe("/v1/auth/token/revoke-self");
+  });
+});
+
+describe("what to do next", () => {
+  const told = async (words: readonly string[], more: Record<string, string> = {}): Promise<readonly unknown[]> => {
+    const { code, stderr } = await piped(words, "", more);
+    return [code, stderr];
+  };
+
+  test("without a token, with one that ended, and with one that may not", async () => {
+    const without = { VAULT_TOKEN: "" };
+    for (const words of [
+      ["kv", "get", "secret/app"],
+      ["read", "secret/data/app"],
+      ["token", "lookup"],
+      ["policy", "list"],
+    ])
+      expect(await told(words, without)).toEqual([
+        2,
+        expect.stringContaining("no token is given: writ login, or set VAULT_TOKEN"),
+      ]);
+    const made = (await piped(["token", "create", "--policy", "default", "--field", "token"])).stdout;
+    const least = { VAULT_TOKEN: made };
+    expect(await told(["read", "secret/data/app"], least)).toEqual([
+      2,
+      expect.stringMatching(/lacks the capability "read" on "secret\/data\/app"/),
+    ]);
+    expect(await told(["kv", "get", "secret/app"], least)).toEqual([
+      2,
+      expect.stringContaining("the token may do nothing in it"),
+    ]);
+    await piped(["token", "revoke", "-"], made);
+    for (const words of [
+      ["kv", "get", "secret/app"],
+      ["read", "secret/data/app"],
+    ])
+      expect(await told(words, least)).toEqual([2, expect.stringContaining("not valid, or not any more: writ login")]);
+    expect((await piped(["status"], "", least)).stdout).toContain("not valid, or not any more: writ login");
+  });
+
+  test("what Git manages: file, line and commit, and the command that shows it", async () => {
+    writeFileSync(at("policy.hcl"), 'path "a" { capabilities = ["read"] }');
+    const { code, stderr } = await piped(["policy", "write", "payments-read", "policy.hcl"]);
+    const [, file = "", line = "", show = ""] =
+      /change it in (\S+):(\d+) and push; (git show \S+) shows it/.exec(stderr) ?? [];
+    expect([code, stderr]).toEqual([2, expect.stringContaining("policy payments-read is managed by Git")]);
+    const shown = await runToEnd("sh", ["-c", show], { cwd: at("data", "policies"), env });
+    const lines = shown.stdout.split("\n").slice(Number(line) - 1);
+    expect([file, shown.code, lines.join("\n")]).toEqual([
+      "payments.yaml",
+      0,
+      expect.stringMatching(/^apiVersion.*\nkind: Policy\nmetadata:\n {2}name: payments-read/),
+    ]);
   });
 });
 
