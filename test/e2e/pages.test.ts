@@ -1,9 +1,9 @@
 // The examples of the pages that no test of their own runs, word for word but for paths, ports and names of the reader's;
 // and that every example of every page is run by some test.
 
-import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { afterAll, expect, test, vi } from "vitest";
 import { allBlocks, blocksOf, operations, pages, spansOf } from "./pages.ts";
@@ -55,6 +55,27 @@ test("every example of every page is taken by a test", () => {
       .map(({ heading, text }) => `${page}, ${heading}: ${text.split("\n")[0] ?? ""}`),
   );
   expect(untaken).toEqual([]);
+});
+
+/** As a forge makes it of a heading. */
+const anchorOf = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}_ -]/gu, "")
+    .replaceAll(" ", "-");
+
+test("every link from a page to a file, or to a heading, goes somewhere", () => {
+  const dead = pages.flatMap((page) => {
+    const text = readFileSync(join(root, page), "utf8");
+    return [...text.matchAll(/\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]+))?\)/g)].flatMap(([link, path = "", anchor]) => {
+      const target = path === "" ? join(root, page) : join(root, dirname(page), path);
+      if (!existsSync(target)) return `${page}: ${link}`;
+      if (anchor === undefined) return [];
+      const headings = [...readFileSync(target, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => heading);
+      return headings.some((heading) => anchorOf(heading) === anchor) ? [] : `${page}: ${link}`;
+    });
+  });
+  expect(dead).toEqual([]);
 });
 
 const documents = `apiVersion: writ/v1
