@@ -47,6 +47,7 @@ beforeAll(() => {
     line({ by: "leaked", path: "secret/a", hour: "06" }, "one"),
     line({ by: "leaked", path: "secret/lost", hour: "07", type: "request" }),
     line({ by: "leaked", path: "auth/token/create-orphan", hour: "08", made: "orphan" }),
+    line({ by: "leaked", path: "auth/token/renew-accessor", hour: "08", made: "other" }),
     line({ by: "other", path: "secret/b", hour: "09" }),
     line({ by: "orphan", path: "secret/c", hour: "10", error: "permission denied" }),
     line({ by: "orphan", path: "auth/token/create", hour: "11", wrapped: "grandchild" }),
@@ -85,7 +86,7 @@ test("all lines, each request once; what was not answered says so; half a line a
 });
 
 test("one token's lines; with --follow those of tokens that it made, wrapped ones too, and of nobody else", async () => {
-  const mine = ["secret/a", "secret/lost", "auth/token/create-orphan"];
+  const mine = ["secret/a", "secret/lost", "auth/token/create-orphan", "auth/token/renew-accessor"];
   expect(paths((await search("--with", hash("leaked-token"))).out)).toEqual(mine);
   const all = [...mine, "secret/c", "auth/token/create", "secret/?[31md"];
   expect(paths((await search("--with", hash("leaked-accessor"), "--follow")).out)).toEqual(all);

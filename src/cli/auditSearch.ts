@@ -42,31 +42,43 @@ interface Entry {
   readonly reconcile?: { readonly result?: string; readonly phase: string; readonly commit: string };
 }
 
-/** The token that an answer brought, wrapped or not. */
-const madeIn = ({ response }: Entry): Made => ({
-  client_token: response?.auth?.client_token ?? "",
-  accessor: response?.auth?.accessor || (response?.wrap_info?.wrapped_accessor ?? ""),
-});
+/** The new token that an answer brought, wrapped or not. A renewal brings one that there was, of whomever. */
+const madeIn = ({ request, response }: Entry): Made => {
+  if (request?.path.startsWith("auth/token/renew")) return { client_token: "", accessor: "" };
+  return {
+    client_token: response?.auth?.client_token ?? "",
+    accessor: response?.auth?.accessor || (response?.wrap_info?.wrapped_accessor ?? ""),
+  };
+};
+
+const hashes = /hmac-sha256:[^"]+/g;
 
 /** Found lines in their order: of a request that was answered, the answer alone. */
 class Found {
   readonly #entries = new Map<string, Entry>();
-  readonly #wanted: Set<string> | null;
-  readonly #since: string;
-  readonly #follow: boolean;
+  readonly #options: SearchOptions;
+  /** Hashes of tokens that were made, and of their accessors. */
+  readonly #made = new Set<string>();
 
-  constructor({ with: wanted, since = "", follow = false }: SearchOptions) {
-    this.#wanted = wanted === undefined ? null : new Set(wanted);
-    this.#since = since;
-    this.#follow = follow;
+  constructor(options: SearchOptions) {
+    this.#options = options;
+  }
+
+  #wants(text: string): boolean {
+    const { with: wanted } = this.#options;
+    if (wanted === undefined || wanted.some((each) => text.includes(each))) return true;
+    if (this.#made.size === 0) return false;
+    for (const [hash] of text.matchAll(hashes)) if (this.#made.has(hash)) return true;
+    return false;
   }
 
   add(text: string): void {
-    if (this.#wanted !== null && ![...this.#wanted].some((each) => text.includes(each))) return;
+    if (!this.#wants(text)) return;
     const entry = JSON.parse(text) as Entry;
-    if (entry.time < this.#since) return;
+    const { since = "", follow } = this.#options;
+    if (entry.time < since) return;
     const { client_token: token, accessor } = madeIn(entry);
-    if (this.#follow) for (const each of [token, accessor]) if (each !== "") this.#wanted?.add(each);
+    if (follow === true) for (const each of [token, accessor]) if (each !== "") this.#made.add(each);
     this.#entries.set(entry.request?.id ?? String(entry.seq), entry);
   }
 
@@ -103,7 +115,7 @@ export async function searchAudit(path: string, io: Io, options: SearchOptions):
   const found = new Found(options);
   for await (const { file, number, bytes, whole } of source.lines()) {
     // The server is writing it.
-    if (!whole) break;
+    if (!whole) continue;
     try {
       found.add(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
     } catch {

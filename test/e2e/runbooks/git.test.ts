@@ -115,14 +115,10 @@ test("Forge down", async () => {
   const [first = "", second = ""] = machine.shares;
   await book.step("unseal", { input: first });
   await book.again({ input: second });
-  await book.step("writ sync");
-  const copy = machine.path("/var/lib/writ/policies.git");
   const rule = "{ path: secret/data/reports/*, capabilities: [read] }";
   const text = `apiVersion: writ/v1\nkind: Policy\nmetadata: { name: more }\nspec: { rules: [${rule}] }\n`;
   const head = await machine.commit("more.yaml", text);
-  await git(clone, "push", "--quiet", copy, "HEAD:main");
-  await machine.must("writ sync");
-  expect(await machine.must("writ status")).toContain(`Applied     ${head.slice(0, 12)}`);
+  expect(await book.step("push", { env: { CLONE: clone } })).toContain(`Applied     ${head.slice(0, 12)}`);
 
   await forge.start();
   await git(clone, "push", "--quiet", "origin", "HEAD:main");

@@ -166,6 +166,7 @@ export class Machine implements Shell {
     return {
       PATH: `${join(this.folder, "bin")}:${process.env["PATH"] ?? ""}`,
       HOME: join(this.folder, "home"),
+      GIT_CONFIG_GLOBAL: join(this.folder, "home/.gitconfig"),
       MACHINE: this.folder,
       VAULT_ADDR: this.path("unix:///run/writ/writ.sock"),
       NODE_COMPILE_CACHE: join(tmpdir(), "writ-compiled"),
