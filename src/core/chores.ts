@@ -100,7 +100,7 @@ function resourceOf(
   accessor: string,
   kind: string,
 ): { resource: Resource; mount: Parameters<NonNullable<Resource["seed"]>>[0]["mount"] } | null {
-  const state = core.mounts.stateOf(accessor);
+  const state = core.mounts.states.byAccessor(accessor);
   if (state === null) return null;
   const resource = core.mounts.pluginOf(state)?.resources.find((one) => one.kind === kind);
   if (resource === undefined) return null;
@@ -137,7 +137,7 @@ export function chores(core: () => Core): Readonly<Record<string, TaskHandler>> 
     "drop-data": async (args) => {
       const uuid = text(args["uuid"]);
       await dropAll(core().root, `mount/${uuid}/`);
-      await core().mounts.dropState(uuid);
+      await core().mounts.states.drop(uuid);
     },
     "remove-state": async (args) => {
       const found = resourceOf(core(), text(args["accessor"]), text(args["kind"]));

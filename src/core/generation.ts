@@ -7,7 +7,8 @@ import { defaultPolicy, type Policy, policyOf, rootPolicy, wrappingName, wrappin
 import { Blocks } from "./blocks/blocks.ts";
 import { blockKind } from "./blocks/block.ts";
 import { Directory } from "./identity/directory.ts";
-import { type Mounts, type MountState, type MountTable, mountKinds } from "./mounts.ts";
+import type { MountState } from "./mountStates.ts";
+import { type Mounts, type MountTable, mountKinds } from "./mounts.ts";
 import type { Shelf, Table } from "./table.ts";
 
 /** What storage says is live: small, and swapped as one. */

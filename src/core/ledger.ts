@@ -84,7 +84,7 @@ export class Ledger {
     const { tasks, mounts } = this.#options;
     tasks.advance(record.seq);
     for (const { type, args } of await tasks.settle()) {
-      if (type === "drop-data" && typeof args["uuid"] === "string") mounts.forget(args["uuid"]);
+      if (type === "drop-data" && typeof args["uuid"] === "string") mounts.states.forget(args["uuid"]);
     }
     this.#activate(await this.#build(record, table, []));
   }
@@ -92,7 +92,7 @@ export class Ledger {
   /** What storage has after a failed write is what is live from then on. */
   async #recover(): Promise<void> {
     if (!this.#unclear) return;
-    await this.#options.mounts.load();
+    await this.#options.mounts.states.load();
     await this.open();
     this.#unclear = false;
     void this.#options.tasks.run().catch(() => {});
@@ -194,8 +194,8 @@ export class Ledger {
     });
     this.#version = versions.at(-1) ?? "absent";
     this.#pages = pages;
-    mounts.adopt(states);
-    for (const state of after.forgotten) mounts.forget(state.uuid);
+    mounts.states.adopt(states);
+    for (const state of after.forgotten) mounts.states.forget(state.uuid);
     this.#activate(next);
     tasks.advance(record.seq);
     void tasks.run().catch(() => {});

@@ -1,6 +1,5 @@
-// What is mounted where. A declaration says that a mount is wanted; its state (storage id, accessor) is made on first
-// use, survives a change or a move, and is kept when Git removes the mount, so that restoring the document restores
-// the data.
+// What is mounted where. A declaration says that a mount is wanted; its state (mountStates.ts) is made on first use, and
+// survives a change or a move.
 // Must hold: no mount lies below another; a path leads to one mount in one generation.
 
 import { type KeyObject, randomBytes, randomUUID } from "node:crypto";
@@ -12,18 +11,12 @@ import type { Mount, MountContext, MountPlugin, Route } from "../sdk/mount.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
 import type { Exchange } from "./exchange.ts";
 import { type MountSpec, mountPathOf } from "./kinds.ts";
+import { Paths } from "./mountPaths.ts";
+import { type MountState, MountStates, stateKey } from "./mountStates.ts";
 import { resourceRoutes } from "./resources.ts";
 import { compileRoutes, type Matcher } from "./routes.ts";
 import { spelled } from "./spelling.ts";
 import type { Table } from "./table.ts";
-
-export interface MountState {
-  readonly class: "auth" | "secret";
-  readonly name: string;
-  readonly type: string;
-  readonly uuid: string;
-  readonly accessor: string;
-}
 
 /** What is known of a mount that was removed. */
 export interface GoneMount extends Omit<MountState, "name"> {
@@ -61,8 +54,6 @@ export type SystemMount = Pick<Mounted, "path" | "type" | "description"> & { rea
 
 const classes = { SecretEngine: "secret", AuthMethod: "auth" } as const;
 export const mountKinds = Object.keys(classes) as (keyof typeof classes)[];
-const stateKey = (mountClass: string, name: string): string => `state/${mountClass}/${encodeURIComponent(name)}`;
-
 /** Refuses a declaration. */
 type Fail = (declaration: Declaration, message: string) => never;
 
@@ -113,7 +104,7 @@ export class MountTable {
 export class Mounts {
   readonly #plugins: ReadonlyMap<string, MountPlugin>;
   readonly #options: MountsOptions;
-  readonly #states = new Map<string, MountState>();
+  readonly states: MountStates;
   /** By accessor: how the leases end of mounts that are not there any more. */
   readonly #gone = new Map<string, Mount["leases"] | null>();
   readonly #built = new WeakMap<Declaration, Mounted>();
@@ -121,32 +112,14 @@ export class Mounts {
 
   constructor(options: MountsOptions) {
     this.#options = options;
+    this.states = new MountStates(options.root.sub("mounts/"));
     this.#plugins = new Map(options.plugins.map((plugin) => [`${plugin.class}/${plugin.type}`, plugin]));
   }
 
   /** Reads the states of all mounts; the system mounts are part of every generation. */
   async open(system: readonly SystemMount[]): Promise<void> {
     this.#system = system.map((mount) => this.#systemMount(mount));
-    await this.load();
-  }
-
-  /** Reads the states again: after a write of which it is not known what landed. */
-  async load(): Promise<void> {
-    const stored = await this.#stored();
-    this.#states.clear();
-    for (const { state } of stored) this.#states.set(`${state.class}/${state.name}`, state);
-  }
-
-  async #stored(): Promise<{ readonly key: string; readonly state: MountState; readonly version: number }[]> {
-    const view = this.#options.root.sub("mounts/");
-    const found: { key: string; state: MountState; version: number }[] = [];
-    for (const folder of ["state/auth/", "state/secret/"]) {
-      for (const name of await view.list(folder)) {
-        const entry = await view.getJson<MountState>(`${folder}${name}`);
-        if (entry !== null) found.push({ key: `${folder}${name}`, state: entry.value, version: entry.version });
-      }
-    }
-    return found;
+    await this.states.load();
   }
 
   plugin(kind: string, type: string): MountPlugin | null {
@@ -158,15 +131,9 @@ export class Mounts {
     return this.#options.plugins;
   }
 
-  state(declaration: Declaration): MountState | null {
-    const mountClass = classes[declaration.kind as keyof typeof classes];
-    return this.#states.get(`${mountClass}/${declaration.name}`) ?? null;
-  }
-
-  /** Where a mount's state lives, mounted or not. */
-  stateOf(accessor: string): MountState | null {
-    for (const state of this.#states.values()) if (state.accessor === accessor) return state;
-    return null;
+  state({ kind, name }: Pick<Declaration, "kind" | "name">): MountState | null {
+    const mountClass = classes[kind as keyof typeof classes];
+    return mountClass === undefined ? null : this.states.get({ class: mountClass, name });
   }
 
   /** A removed mount, before its leases are revoked. The tasks that follow its removal tell of it after each start. */
@@ -230,26 +197,8 @@ export class Mounts {
         accessor: `${mountClass === "auth" ? "auth_" : ""}${spec.type}_${randomBytes(4).toString("hex")}`,
       });
     }
-    const ops = states.map((state) => ({ key: `mounts/${stateKey(state.class, state.name)}`, value: state }));
+    const ops = states.map((state) => ({ key: stateKey(state), value: state }));
     return { ops, states };
-  }
-
-  /** After the write that `prepare` was part of. */
-  adopt(states: readonly MountState[]): void {
-    for (const state of states) this.#states.set(`${state.class}/${state.name}`, state);
-  }
-
-  /** A mount's state is of no use any more, and its data is being dropped: the next one of that name begins anew. */
-  forget(uuid: string): void {
-    for (const [name, state] of this.#states) if (state.uuid === uuid) this.#states.delete(name);
-  }
-
-  /** Task, after the data is dropped: ends the record of the state, unless another mount has that name by now. */
-  async dropState(uuid: string): Promise<void> {
-    const view = this.#options.root.sub("mounts/");
-    for (const { key, state, version } of await this.#stored()) {
-      if (state.uuid === uuid) await view.write([{ key, value: null, expect: version }]);
-    }
   }
 
   /** The mounts that a table of declarations asks for. `pending` are states prepared but not written yet. Throws
@@ -390,29 +339,4 @@ function optionsOf(declaration: Declaration, plugin: MountPlugin, fail: Fail): M
 function clearOf(config: MountSpec["config"]): Mounted["audit"]["clear"] {
   const { audit_non_hmac_request_keys: request = [], audit_non_hmac_response_keys: response = [] } = config;
   return request.length + response.length === 0 ? null : { request: new Set(request), response: new Set(response) };
-}
-
-/** Mount paths, and every folder above one, so that neither order of nesting goes unseen. */
-class Paths {
-  readonly at = new Map<string, Mounted>();
-  readonly #above = new Map<string, Mounted>();
-
-  clash(path: string): Mounted | null {
-    for (const folder of foldersOf(path)) {
-      const found = this.at.get(folder);
-      if (found !== undefined) return found;
-    }
-    return this.at.get(path) ?? this.#above.get(path) ?? null;
-  }
-
-  add(mounted: Mounted): void {
-    this.at.set(mounted.path, mounted);
-    for (const folder of foldersOf(mounted.path)) this.#above.set(folder, mounted);
-  }
-}
-
-function* foldersOf(path: string): Generator<string> {
-  for (let slash = path.indexOf("/"); slash >= 0 && slash < path.length - 1; slash = path.indexOf("/", slash + 1)) {
-    yield path.slice(0, slash + 1);
-  }
 }
