@@ -12,7 +12,7 @@ export interface CreateOptions extends ShowOptions {
   readonly ttl?: string;
   readonly explicitMaxTtl?: string;
   readonly period?: string;
-  readonly useLimit?: string;
+  readonly useLimit?: number;
   readonly displayName?: string;
   readonly metadata?: readonly string[];
   readonly orphan?: boolean;
@@ -29,7 +29,7 @@ export async function createToken(client: Client, io: Io, options: CreateOptions
     ...(options.ttl && { ttl: options.ttl }),
     ...(options.explicitMaxTtl && { explicit_max_ttl: options.explicitMaxTtl }),
     ...(options.period && { period: options.period }),
-    ...(options.useLimit && { num_uses: Number(options.useLimit) }),
+    ...(options.useLimit !== undefined && { num_uses: options.useLimit }),
     ...(options.displayName && { display_name: options.displayName }),
     ...(options.metadata && { meta: mapOf(options.metadata) }),
     ...(options.type && { type: options.type }),

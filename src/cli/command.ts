@@ -1,6 +1,6 @@
 // How commands are declared: each with an example, which its help shows and a test runs.
 
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { type Client, createClient } from "./client.ts";
 import type { Io } from "./io.ts";
 
@@ -23,6 +23,12 @@ export function example(command: Command, text: string): Command {
   return command.addHelpText("after", `\nExample:\n${lines.join("\n")}`);
 }
 
+/** The value of an option that is a number. */
+export function atLeastZero(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("must be a whole number");
+  return Number(text);
+}
+
 /** An option that may be given more than once. */
 export const each = (value: string, before: readonly string[] = []): readonly string[] => [...before, value];
 
@@ -32,6 +38,9 @@ export const listed = (command: Command): Command =>
 /** Options of what prints one thing. */
 export const shown = (command: Command): Command =>
   listed(command).option("--field <name>", "prints this field alone, as it is");
+
+export const wrappable = (command: Command): Command =>
+  command.option("--wrap-ttl <duration>", "wraps the answer: prints a token that opens it once");
 
 /** Loads the code of a command and the client side by side, then runs it. */
 export async function online<M>(

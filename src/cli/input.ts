@@ -51,7 +51,8 @@ export const hiddenWord = async (io: Io, what: string): Promise<string> => (awai
 
 /** A key that is given more than once is a list. Throws CommandError. */
 export async function dataOf(words: readonly string[], io: Io): Promise<Data> {
-  const data: Data = {};
+  // Without a prototype: `constructor` is a key as any other.
+  const data = Object.create(null) as Data;
   const add = (key: string, value: unknown): void => {
     const before = data[key];
     data[key] = before === undefined ? value : Array.isArray(before) ? [...before, value] : [before, value];

@@ -11,8 +11,8 @@ export interface KvOptions extends ShowOptions {
   readonly mount?: string;
   readonly version?: string;
   readonly versions?: string;
-  readonly cas?: string;
-  readonly maxVersions?: string;
+  readonly cas?: number;
+  readonly maxVersions?: number;
   readonly casRequired?: boolean;
   readonly deleteVersionAfter?: string;
   readonly customMetadata?: readonly string[];
@@ -101,7 +101,7 @@ function written(io: Io, path: string, body: Body | null, options: ShowOptions):
   return 0;
 }
 
-const casOf = ({ cas }: KvOptions): object => (cas === undefined ? {} : { options: { cas: Number(cas) } });
+const casOf = ({ cas }: KvOptions): object => (cas === undefined ? {} : { options: { cas } });
 
 export async function put(client: Client, io: Io, path: string, words: readonly string[], options: KvOptions) {
   const place = await placeOf(client, path, options);
@@ -211,7 +211,7 @@ export async function getMetadata(client: Client, io: Io, path: string, options:
 function metadataOf(options: KvOptions): Body {
   const custom = mapOf(options.customMetadata);
   return {
-    ...(options.maxVersions !== undefined && { max_versions: Number(options.maxVersions) }),
+    ...(options.maxVersions !== undefined && { max_versions: options.maxVersions }),
     ...(options.casRequired !== undefined && { cas_required: options.casRequired }),
     ...(options.deleteVersionAfter !== undefined && { delete_version_after: options.deleteVersionAfter }),
     ...(custom !== undefined && { custom_metadata: custom }),

@@ -1,19 +1,14 @@
 // The commands that need no server, as they are declared.
 
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { version } from "../version.ts";
 import type { VerifyOptions } from "./audit.ts";
 import type { SearchOptions } from "./auditSearch.ts";
-import { example, listed, type Shell } from "./command.ts";
+import { atLeastZero, example, listed, type Shell } from "./command.ts";
 import { devices } from "./places.ts";
 import type { PlanOptions } from "./plan.ts";
 
 const allowOption = ["--allow <name...>", "what the server's config lists under gitops.allow"] as const;
-
-function atLeastZero(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("must be a whole number");
-  return Number(text);
-}
 
 /** Commands that need no server. */
 export function offline(program: Command, shell: Shell): void {

@@ -305,6 +305,28 @@ test("a format that there is not is told before anything is asked that answers o
   expect(seen).toEqual([]);
 });
 
+test("what is no number is refused, and nothing is written without it", async () => {
+  for (const words of [
+    ["kv", "put", "--cas", "one", "a/b", "c=d"],
+    ["kv", "metadata", "put", "--max-versions=x", "a/b"],
+    ["token", "create", "--use-limit", "1e"],
+  ])
+    expect(await command(words)).toMatchObject({ code: 1, err: expect.stringContaining("must be a whole number") });
+  expect(seen).toEqual([]);
+});
+
+test("every key is one of the secret's, whatever it is to JavaScript", async () => {
+  replies["sys/internal/ui/mounts/a/b"] = { status: 200, body: { data: { path: "a/", options: { version: "1" } } } };
+  replies["a/b"] = { status: 204 };
+  expect((await command(["kv", "put", "a/b", "constructor=x", "__proto__=y", "toString=z"])).code).toBe(0);
+  const sent = seen.at(-1)?.body;
+  expect(Object.entries(sent as object)).toEqual([
+    ["constructor", "x"],
+    ["__proto__", "y"],
+    ["toString", "z"],
+  ]);
+});
+
 test("audit hash asks for the value exactly as it is given", async () => {
   replies["sys/audit-hash/file"] = { status: 200, body: { data: { hash: "hmac-sha256:1" } } };
   expect(await command(["audit", "hash", "file"], { secret: " é " })).toMatchObject({

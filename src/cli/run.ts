@@ -58,7 +58,7 @@ async function collect(client: Client, options: RunOptions, secrets: Map<string,
     secrets.set(path, secret);
     return secret;
   };
-  const variables: Record<string, string> = {};
+  const variables = Object.create(null) as Record<string, string>;
   const set = (variable: string, value: unknown): void => {
     if (!name.test(variable)) throw new CommandError(`${JSON.stringify(variable)} is no name of a variable`);
     const text = textOf(value);
