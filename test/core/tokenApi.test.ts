@@ -132,6 +132,43 @@ describe("auth/token", () => {
     );
   });
 
+  it("takes an id that is chosen if it is one, and nobody's; none makes a token without a policy or with a built-in one", async () => {
+    const h = await prepared();
+    const id = "chosen-by-a-person-1";
+    const first = await made(h, { policies: ["reader"], id });
+    expect(first.client_token).toBe(id);
+    const length = "invalid: token id must have 16 to 256 characters, without dots or spaces";
+    for (const wrong of ["too-short", "with a space in it", "hvs.looks-like-ours-but-is-not", "x".repeat(257)]) {
+      expect(await refusal(asked(h, { policies: ["reader"], id: wrong }))).toBe(length);
+    }
+    expect(await refusal(asked(h, { policies: ["maker"], id }))).toMatch(/^(invalid|conflict)/);
+    expect((await h.ask("read", "auth/token/lookup-self", {}, id)).data).toMatchObject({
+      accessor: first.accessor,
+      policies: ["default", "reader"],
+    });
+    for (const name of ["response-wrapping", " Response-Wrapping"]) {
+      expect(await refusal(asked(h, { policies: ["reader", name] }))).toBe(
+        'invalid: cannot assign policy "response-wrapping"',
+      );
+    }
+    await h.ask("update", "sys/policies/acl/bare", {
+      policy: 'path "auth/token/create" { capabilities = ["update"] }',
+    });
+    const maker = await made(h, { policies: ["bare"], no_default_policy: true });
+    expect(maker.policies).toEqual(["bare"]);
+    expect(await refusal(asked(h, { policies: ["default"] }, maker.client_token))).toBe(
+      "invalid: token must have at least one policy",
+    );
+  });
+
+  it("makes no children of a token with a limited number of uses", async () => {
+    const h = await prepared();
+    const limited = await made(h, { policies: ["maker"], num_uses: 3 });
+    expect(await refusal(asked(h, { policies: ["maker"] }, limited.client_token))).toBe(
+      "invalid: restricted use token cannot generate child tokens",
+    );
+  });
+
   it("makes orphans for whoever may at create-orphan, with no more than he has", async () => {
     const h = await prepared();
     const path = 'path "auth/token/create-orphan" { capabilities = ["update"] }';
