@@ -4,8 +4,11 @@
 import { randomInt } from "node:crypto";
 import { join } from "node:path";
 import { type App, type AppOptions, createApp } from "./api/app.ts";
+import { Intake } from "./api/intake.ts";
+import { defaultLimits } from "./api/limits.ts";
 import { listen, type Listener } from "./api/listener.ts";
 import { Meter } from "./api/meter.ts";
+import { Outbox } from "./api/outbox.ts";
 import { readTls } from "./lib/tls.ts";
 import type { Config as AnyConfig } from "./config.ts";
 import type { Listener as Listened } from "./configListener.ts";
@@ -22,6 +25,7 @@ import { compileCidrs } from "./lib/cidr.ts";
 import { systemClock } from "./lib/clock.ts";
 import { systemTimer } from "./lib/flight.ts";
 import type { LeveledLogger, Logger } from "./lib/log.ts";
+import { openFiles } from "./lib/process.ts";
 import type { Family } from "./lib/metrics.ts";
 import { audits, mounts, seals, storages } from "./registry.ts";
 import type { StorageBackend } from "./sdk/storage.ts";
@@ -144,11 +148,30 @@ interface Open {
   readonly listener: Listener;
 }
 
-async function open(app: App, setting: Listened, log: Logger): Promise<Open> {
+/** Files that everything but connections has open: storage, audit, Git. */
+const otherFiles = 512;
+
+/** How many connections each of so many listeners takes: where files ran out, audit and storage would fail with them. */
+function connectionsFor(listeners: number, log: Logger): number {
+  const files = openFiles();
+  if (files === null) return defaultLimits.connections;
+  const each = Math.max(16, Math.floor((files - otherFiles) / listeners));
+  if (each >= defaultLimits.connections) return defaultLimits.connections;
+  log.warn("the limit of open files allows few connections: raise it (ulimit -n, or LimitNOFILE in systemd)", {
+    open_files: files,
+    connections: each,
+  });
+  return each;
+}
+
+async function open(app: App, setting: Listened, connections: number, log: Logger): Promise<Open> {
   const { address, serves, proxies } = setting;
   const tls = setting.tls === null ? null : await readTls(setting.tls, systemClock.now(), log);
   const isProxy = proxies.length === 0 ? null : compileCidrs(proxies);
-  return { setting, listener: await listen({ app, log, address, purpose: serves, tls, isProxy }) };
+  return {
+    setting,
+    listener: await listen({ app, log, address, purpose: serves, tls, isProxy, limits: { connections } }),
+  };
 }
 
 const text = (value: unknown): string => JSON.stringify(value);
@@ -205,6 +228,7 @@ export async function startServer(config: Config, options: { readonly log: Level
   const inner = await one("storage", storages, config.storage.type).open(config.storage.settings, log);
   const { storage, families } = metered(inner);
   const meter = new Meter();
+  const [intake, outbox] = [new Intake(defaultLimits), new Outbox(defaultLimits)];
   const opened: Open[] = [];
   let vault: Vault | null = null;
   let sync: Sync | null = null;
@@ -239,14 +263,17 @@ export async function startServer(config: Config, options: { readonly log: Level
     const appOptions: AppOptions = {
       door: vault,
       meter,
+      intake,
+      outbox,
       log,
       clock: systemClock,
       allowInit: config.allowRemoteInit ? "any" : "local",
       ...(sync?.webhook && { webhook: { receive: sync.webhook.receive, maxBytes: maxDelivery } }),
     };
+    const connections = connectionsFor(config.listeners.length, log);
     for (const setting of config.listeners) {
       const app = createApp({ ...appOptions, openMetrics: setting.openMetrics });
-      opened.push(await open(app, setting, log));
+      opened.push(await open(app, setting, connections, log));
     }
     sync?.reconciler.start();
     const held = { opened, vault, sync };

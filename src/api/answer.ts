@@ -82,7 +82,8 @@ export function send(incoming: IncomingMessage, outgoing: ServerResponse, answer
   }
   outgoing.writeHead(status, headers);
   if (body === null) outgoing.end();
-  else outgoing.end(body);
+  // A text would be copied once more, to stand behind the head.
+  else outgoing.end(body.length > small ? Buffer.from(body) : body);
 }
 
 /** Answers a request whose body is still coming. Closing at once would reset the connection and could take the answer

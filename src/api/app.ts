@@ -13,15 +13,17 @@ import { rendered } from "../core/sys/metrics.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Request } from "../sdk/request.ts";
 import { type Answer, answerOf, errorAnswer, send } from "./answer.ts";
-import { Aborted, hasBody, readBody } from "./body.ts";
+import { hasBody, readBody } from "./body.ts";
 import { connectionOf } from "./connection.ts";
 import { crossOrigin } from "./cors.ts";
 import { presentable } from "./errors.ts";
-import { allow, asksHelp, checkNamespace, newId, toRequest } from "./http.ts";
+import { allow, asksHelp, checkNamespace, newId, type Terms, toRequest } from "./http.ts";
+import { Aborted, Intake } from "./intake.ts";
 import { lifecycle, onlyRead } from "./lifecycle.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { methodOf } from "./list.ts";
 import { Meter } from "./meter.ts";
+import { Outbox } from "./outbox.ts";
 import { sendHandout } from "./shares.ts";
 import { parseFields, parseTarget, type Target } from "./target.ts";
 
@@ -43,6 +45,9 @@ export interface AppOptions {
   readonly limits?: Partial<Limits>;
   readonly allowInit: "local" | "any";
   readonly meter?: Meter;
+  /** Of all listeners together. */
+  readonly intake?: Intake;
+  readonly outbox?: Outbox;
   /** sys/metrics answers without a token, sealed or not. */
   readonly openMetrics?: boolean;
 }
@@ -100,7 +105,16 @@ function routed(bindings: Bindings): string {
 export function createApp(options: AppOptions): App {
   const { door, webhook, log, clock } = options;
   const limits: Limits = { ...defaultLimits, ...options.limits };
-  const edge: Edge = { door, log, limits, meter: options.meter ?? new Meter() };
+  const intake = options.intake ?? new Intake(limits);
+  const edge: Edge = {
+    door,
+    log,
+    limits,
+    meter: options.meter ?? new Meter(),
+    intake,
+    outbox: options.outbox ?? new Outbox(limits),
+  };
+  const terms: Terms = { limits, intake, known: (asker) => door.knows(asker) };
 
   const on = (serve: Serve) => async (c: Context<{ Bindings: Bindings }>) => {
     await respond(c.env, serve, edge);
@@ -113,7 +127,7 @@ export function createApp(options: AppOptions): App {
       const refused = door.crowded(target.path.slice("/v1/".length), connectionOf(incoming).remoteAddress);
       if (refused !== null) throw refused;
     }
-    const made = toRequest(incoming, target, id, clock.now(), limits);
+    const made = toRequest(incoming, target, id, clock.now(), terms);
     const request = made instanceof Promise ? await made : made;
     if (request.share !== undefined) return askWithShare(door, request, outgoing);
     const response = await door.handle(request);
@@ -143,7 +157,7 @@ export function createApp(options: AppOptions): App {
       on(async (bindings, target, id) => {
         const { incoming } = bindings;
         if (asksHelp(incoming, target)) return ask(bindings, target, id);
-        const body = await readBody(incoming, webhook.maxBytes);
+        const body = await readBody(incoming, webhook.maxBytes, { intake });
         const { status, message } = await webhook.receive({
           method: methodOf(incoming),
           headers: incoming.headers,
@@ -212,10 +226,13 @@ interface Edge {
   readonly log: Logger;
   readonly limits: Limits;
   readonly meter: Meter;
+  readonly intake: Intake;
+  readonly outbox: Outbox;
 }
 
 /** Runs one request to its answer. Never rejects. */
-async function respond(bindings: Bindings, serve: Serve, { door, log, limits, meter }: Edge): Promise<void> {
+async function respond(bindings: Bindings, serve: Serve, edge: Edge): Promise<void> {
+  const { door, log, limits, meter, intake, outbox } = edge;
   const since = performance.now();
   const { incoming, outgoing, target } = bindings;
   const id = newId();
@@ -232,15 +249,21 @@ async function respond(bindings: Bindings, serve: Serve, { door, log, limits, me
       answer = await serve(bindings, target, id);
     }
   } catch (error) {
-    if (error instanceof Aborted) return; // the connection is gone, or list.ts is telling the client why it ends
+    if (error instanceof Aborted) {
+      intake.end(incoming);
+      return; // the connection is gone, or list.ts is telling the client why it ends
+    }
     answer = errorAnswer(id, presentable(error, id, log));
     if (answer.status === 405) answer = { ...answer, headers: [...(answer.headers ?? []), "Allow", allow] };
   }
   try {
     if (answer !== null) send(incoming, outgoing, answer, limits);
+    outbox.watch(outgoing);
     meter.count(target instanceof VaultError || target === undefined ? null : target.path, outgoing.statusCode, since);
   } catch (error) {
     presentable(error, id, log);
     outgoing.destroy();
+  } finally {
+    intake.end(incoming);
   }
 }

@@ -6,17 +6,15 @@
 
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
+import { setImmediate as immediate } from "node:timers/promises";
+import { release } from "../lib/bytes.ts";
 import { hasBackslashName } from "../lib/json.ts";
 import { VaultError } from "../sdk/errors.ts";
-import { checkExtent, type Extent, tooLong, tooMany } from "./extent.ts";
+import { checkExtent, checkLargeExtent, type Extent, tooLong, tooMany } from "./extent.ts";
+import { Aborted, type Intake } from "./intake.ts";
 import { parseFields } from "./target.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
-
-/** The client went away before its request was whole: there is nobody to answer. */
-export class Aborted extends Error {
-  override readonly name = "Aborted";
-}
 
 /** RFC 9112 section 6.3: without either header there is no body. */
 export const hasBody = (incoming: IncomingMessage): boolean => {
@@ -25,8 +23,8 @@ export const hasBody = (incoming: IncomingMessage): boolean => {
 };
 
 const empty = Buffer.alloc(0);
-const tooLarge = (limit: number): VaultError =>
-  new VaultError("too_large", `the request body is larger than ${limit} bytes`);
+const tooLarge = (limit: number, more = ""): VaultError =>
+  new VaultError("too_large", `the request body is larger than ${limit} bytes${more}`);
 
 export function announced(incoming: IncomingMessage): number {
   return Number(incoming.headers["content-length"] ?? 0);
@@ -47,52 +45,140 @@ function joined(parts: readonly Buffer[], wipe: boolean): Buffer {
   return whole;
 }
 
-/** Rejects with VaultError `too_large`, or with Aborted. With `wipe`, whatever is not handed over has been overwritten. */
-export async function readBody(incoming: IncomingMessage, limit: number, wipe = false): Promise<Buffer> {
+export interface ReadOptions {
+  /** Whatever is not handed over has been overwritten. */
+  readonly wipe?: boolean;
+  readonly intake?: Intake;
+  /** Whether who asks may send more than a stranger. */
+  readonly known?: () => Promise<boolean>;
+}
+
+/** What is there of a body. */
+class Gathering {
+  readonly #incoming: IncomingMessage;
+  readonly #limit: number;
+  readonly #options: ReadOptions;
+  readonly #chunks: Buffer[] = [];
+  #loose = 0;
+  #held = 0;
+  /** In place of chunks, for what is large. */
+  #whole: Buffer | null = null;
+  #unwatch: (() => void) | null = null;
+  size = 0;
+  /** Where to ask before going on. */
+  bound: number;
+
+  constructor(incoming: IncomingMessage, limit: number, options: ReadOptions) {
+    this.#incoming = incoming;
+    this.#limit = limit;
+    this.#options = options;
+    const bounds = options.intake?.bounds;
+    this.bound =
+      bounds === undefined ? Infinity : options.known === undefined ? bounds.largeBytes : bounds.strangerBytes;
+  }
+
+  /** Throws VaultError `too_large` or `rate_limited`. */
+  add(chunk: Buffer): void {
+    const size = this.size + chunk.length;
+    if (size > this.#limit) throw tooLarge(this.#limit);
+    if (this.#whole !== null) chunk.copy(this.#whole, this.size);
+    else {
+      this.#options.intake?.hold(chunk.length);
+      this.#held += chunk.length;
+      this.#chunks.push(chunk);
+      if (++this.#loose === mostLoose) {
+        this.#chunks.push(joined(this.#chunks.splice(-mostLoose), this.#options.wipe === true));
+        this.#loose = 0;
+      }
+    }
+    this.size = size;
+  }
+
+  /** Resolves when `size` bytes may be read. `cut` is called where they take too long. */
+  async widen(size: number, cut: (error: VaultError) => void): Promise<void> {
+    const { intake, known } = this.#options;
+    if (intake === undefined) return;
+    const { strangerBytes, largeBytes } = intake.bounds;
+    if (this.bound < largeBytes) {
+      if (known !== undefined && !(await known())) throw tooLarge(strangerBytes, ", and no valid token came with it");
+      this.bound = largeBytes;
+    }
+    if (size <= largeBytes) return;
+    await intake.turn(this.#incoming);
+    this.#unwatch = intake.watch(cut);
+    // Pages that nothing is written to cost nothing.
+    this.#whole = Buffer.allocUnsafeSlow(announced(this.#incoming) || this.#limit);
+    joined(this.#chunks, false).copy(this.#whole);
+    this.#letGo();
+    this.bound = Infinity;
+  }
+
+  /** Everything, or nothing where it is not wanted any more. */
+  end(wanted: boolean): Buffer {
+    this.#unwatch?.();
+    const wipe = this.#options.wipe === true;
+    try {
+      if (this.#whole !== null) return this.#whole.subarray(0, this.size);
+      const [first] = this.#chunks;
+      if (!wanted) for (const chunk of wipe ? this.#chunks : []) chunk.fill(0);
+      else if (first !== undefined) return this.#chunks.length === 1 ? first : joined(this.#chunks, wipe);
+      return empty;
+    } finally {
+      this.#letGo();
+    }
+  }
+
+  #letGo(): void {
+    this.#options.intake?.drop(this.#held);
+    this.#held = 0;
+    this.#chunks.length = 0;
+  }
+}
+
+/** Rejects with VaultError `too_large` or `rate_limited`, or with Aborted. */
+export async function readBody(incoming: IncomingMessage, limit: number, options: ReadOptions = {}): Promise<Buffer> {
   if (!hasBody(incoming)) return empty;
-  if (announced(incoming) > limit) throw tooLarge(limit);
-  const chunks: Buffer[] = [];
-  let loose = 0;
-  let size = 0;
-  const drop = (): void => {
-    if (wipe) for (const chunk of chunks) chunk.fill(0);
-    chunks.length = 0;
-  };
+  const length = announced(incoming);
+  if (length > limit) throw tooLarge(limit);
+  const body = new Gathering(incoming, limit, options);
+  let whole = false;
   try {
+    let cut: (error: unknown) => void = () => {};
+    const late = (error: VaultError): void => cut(error);
+    if (length > body.bound) await body.widen(length, late);
     await new Promise<void>((resolve, reject) => {
       const onData = (chunk: Buffer): void => {
-        size += chunk.length;
-        chunks.push(chunk);
-        loose += 1;
-        if (loose === mostLoose) {
-          chunks.push(joined(chunks.splice(-loose), wipe));
-          loose = 0;
+        try {
+          body.add(chunk);
+        } catch (error) {
+          cut(error);
+          return;
         }
-        if (size <= limit) return;
+        if (body.size <= body.bound) return;
+        incoming.pause();
+        body.widen(body.size, late).then(() => incoming.resume(), cut);
+      };
+      cut = (error) => {
         incoming.off("data", onData);
-        reject(tooLarge(limit));
+        reject(error);
       };
       if (incoming.destroyed) reject(new Aborted());
       incoming.on("data", onData);
-      // Every request closes some day: an error, with its stack, is made for those alone that did not end before.
-      let ended = false;
-      const cut = (): void => {
-        if (!ended) reject(new Aborted());
-      };
       incoming.once("end", () => {
-        ended = true;
+        whole = true;
         resolve();
       });
       incoming.once("error", () => reject(new Aborted()));
-      incoming.once("close", cut);
+      // Every request closes some day: an error, with its stack, is made for those alone that did not end before.
+      incoming.once("close", () => {
+        if (!whole) reject(new Aborted());
+      });
     });
   } catch (error) {
-    drop();
+    body.end(false);
     throw error;
   }
-  const [first] = chunks;
-  if (first !== undefined && chunks.length === 1) return first;
-  return joined(chunks, wipe);
+  return body.end(true);
 }
 
 /** "application/json" of "Application/JSON; charset=utf-8". */
@@ -105,18 +191,43 @@ export function mediaType(incoming: IncomingMessage): string {
 /** The fields of a body, whatever its content type says: clients send JSON as forms and as nothing at all. Own
  *  properties only, null prototype. Throws VaultError `invalid` or `media_type`. */
 export function parseBody(incoming: IncomingMessage, body: Buffer, limits: Extent): Fields {
+  if (isForm(incoming, body)) return parseForm(body.toString("utf8").trim(), limits);
+  checkExtent(body, limits);
+  const text = body.toString("utf8");
+  if (text.trim() === "") return objectOf(null);
+  checkNames(text);
+  return objectOf(parseJson(text));
+}
+
+/** The same of a large body, in steps that let others in between. Its memory is free after that. */
+export async function parseLargeBody(incoming: IncomingMessage, body: Buffer, limits: Extent): Promise<Fields> {
+  const form = isForm(incoming, body);
+  if (!form) await checkLargeExtent(body, limits);
+  const text = body.toString("utf8");
+  release(body);
+  await immediate();
+  if (form) return parseForm(text.trim(), limits);
+  if (text.trim() === "") return objectOf(null);
+  checkNames(text);
+  await immediate();
+  const value = parseJson(text);
+  await immediate();
+  const fields = objectOf(value);
+  await immediate();
+  return fields;
+}
+
+/** Throws VaultError `invalid` or `media_type` where it can be neither form nor JSON. */
+function isForm(incoming: IncomingMessage, body: Buffer): boolean {
   const encoding = incoming.headers["content-encoding"];
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
     throw new VaultError("media_type", "the body must be sent without a content encoding");
   }
   if (!isUtf8(body)) throw new VaultError("invalid", "error parsing JSON: the body is not UTF-8");
-  if (mediaType(incoming) === "application/x-www-form-urlencoded" && !looksLikeJson(body)) {
-    return parseForm(body.toString("utf8").trim(), limits);
-  }
-  checkExtent(body, limits);
-  const text = body.toString("utf8");
-  if (text.trim() === "") return Object.create(null) as Fields;
-  const value = parseJson(text);
+  return mediaType(incoming) === "application/x-www-form-urlencoded" && !looksLikeJson(body);
+}
+
+function objectOf(value: unknown): Fields {
   if (value === null) return Object.create(null) as Fields;
   if (typeof value !== "object" || Array.isArray(value)) {
     throw new VaultError("invalid", "error parsing JSON: the body must be an object");
@@ -146,8 +257,11 @@ function parseForm(text: string, limits: Extent): Fields {
 // A number can only lose digits if it has many, or overflow if it has a long exponent.
 const longNumber = /\d[\d.]{15}|\d[eE][+-]?\d{3}/;
 
-function parseJson(text: string): unknown {
+function checkNames(text: string): void {
   if (hasBackslashName(text)) throw new VaultError("invalid", "a field's name must not be a backslash alone");
+}
+
+function parseJson(text: string): unknown {
   try {
     return longNumber.test(text) ? (JSON.parse(text, exact) as unknown) : (JSON.parse(text) as unknown);
   } catch (error) {

@@ -57,3 +57,18 @@ test("what a value holds is told as it is, whatever it holds", () => {
     }),
   );
 });
+
+test("long strings end where they end, however they are escaped", () => {
+  const piece = fc.constantFrom('"', "\\", "x", "é", "x".repeat(120), "x".repeat(127), "\\".repeat(128), "\n");
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 40 }), fc.nat(3), (pieces, more) => {
+      const string = pieces.join("");
+      const stringBytes = Buffer.byteLength(JSON.stringify(string)) - 2;
+      const text = JSON.stringify([string, ...Array.from({ length: more }, () => 0)]);
+      const exact = { depth: 1, members: more + 1, stringBytes };
+      check(text, exact);
+      expect(() => check(text, { ...exact, members: more })).toThrow("names and items");
+      if (stringBytes > 0) expect(() => check(text, { ...exact, stringBytes: stringBytes - 1 })).toThrow("a string");
+    }),
+  );
+});

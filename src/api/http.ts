@@ -6,8 +6,9 @@ import type { IncomingMessage } from "node:http";
 import { parseDuration } from "../lib/duration.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Operation, Request } from "../sdk/request.ts";
-import { type Fields, hasBody, mediaType, parseBody, readBody } from "./body.ts";
+import { type Fields, hasBody, mediaType, parseBody, parseLargeBody, readBody } from "./body.ts";
 import { connectionOf } from "./connection.ts";
+import type { Intake } from "./intake.ts";
 import type { Limits } from "./limits.ts";
 import { methodOf } from "./list.ts";
 import { careOf, checkOrigin, readShare } from "./shares.ts";
@@ -98,12 +99,21 @@ function queryFields(operation: Operation, query: string): Asked {
   return { operation: help ? "help" : list ? "list" : scan ? "scan" : "read", data };
 }
 
+/** Of all requests: what is the same for each of them. */
+export interface Terms {
+  readonly limits: Limits;
+  readonly intake: Intake;
+  /** Whether a token is valid, which is not used by that. */
+  readonly known: (asker: Pick<Request, "token" | "connection" | "time">) => Promise<boolean>;
+}
+
 /** Methods that read have their fields in the query; the rest, in the body. */
 async function fieldsOf(
   incoming: IncomingMessage,
   operation: Operation,
   { path, query }: Target,
-  limits: Limits,
+  { limits, intake, known }: Terms,
+  asker: Pick<Request, "token" | "time">,
 ): Promise<Asked> {
   if (operation === "patch" && mediaType(incoming) !== "application/merge-patch+json") {
     throw new VaultError("media_type", "PATCH needs the content type application/merge-patch+json");
@@ -111,9 +121,13 @@ async function fieldsOf(
   const care = operation === "update" ? careOf(path.slice("/v1/".length)) : null;
   if (care !== null) checkOrigin(incoming);
   if (care === "share") return { operation, ...(await readShare(incoming)) };
-  const body = hasBody(incoming) ? await readBody(incoming, limits.bodyBytes) : null;
+  const who = (): Promise<boolean> => known({ ...asker, connection: connectionOf(incoming) });
+  const body = hasBody(incoming) ? await readBody(incoming, limits.bodyBytes, { intake, known: who }) : null;
   if (operation === "update" || operation === "patch") {
-    return { operation, data: body === null ? noFields : parseBody(incoming, body, limits) };
+    if (body === null) return { operation, data: noFields };
+    const large = body.length > limits.largeBytes;
+    const data = large ? await parseLargeBody(incoming, body, limits) : parseBody(incoming, body, limits);
+    return { operation, data };
   }
   return queryFields(operation, query);
 }
@@ -129,7 +143,7 @@ export function toRequest(
   target: Target,
   id: string,
   time: number,
-  limits: Limits,
+  terms: Terms,
 ): Request | Promise<Request> {
   const { headers } = incoming;
   const named = operations.get(methodOf(incoming));
@@ -144,5 +158,7 @@ export function toRequest(
     return { ...request, ...(wrapTtl !== null && { wrapTtl }), ...(share !== undefined && { share }) };
   };
   const reads = named !== "update" && named !== "patch" && !hasBody(incoming);
-  return reads ? asking(queryFields(named, target.query)) : fieldsOf(incoming, named, target, limits).then(asking);
+  return reads
+    ? asking(queryFields(named, target.query))
+    : fieldsOf(incoming, named, target, terms, { token, time }).then(asking);
 }

@@ -3,6 +3,15 @@
 export interface Limits {
   /** Bytes of a request's body. */
   readonly bodyBytes: number;
+  /** The same where no valid token is sent with it. */
+  readonly strangerBytes: number;
+  /** Larger bodies are taken one at a time; the others have so many bytes together while they are read. */
+  readonly largeBytes: number;
+  readonly heldBytes: number;
+  /** Milliseconds that a large body waits for its turn, and that it may take to arrive while others wait. */
+  readonly turnTimeout: number;
+  /** Milliseconds between two large bodies, which are everybody else's. */
+  readonly turnPause: number;
   /** Levels of objects and lists in a JSON body. */
   readonly depth: number;
   /** Names and list items in a JSON body together, or fields of a form. */
@@ -18,6 +27,11 @@ export interface Limits {
   /** Milliseconds that an idle connection is kept. */
   readonly keepAliveTimeout: number;
   readonly connections: number;
+  /** Bytes of answers that clients have not taken yet, of all together; milliseconds that one may wait for that, and
+   *  bytes a second for which it may wait longer. */
+  readonly untakenBytes: number;
+  readonly untakenTimeout: number;
+  readonly untakenRate: number;
   /** What is still read of a request that was answered before it ended, so that its sender gets to see the answer
    *  (RFC 9112 section 9.6): bytes, and milliseconds. */
   readonly lingerBytes: number;
@@ -26,6 +40,11 @@ export interface Limits {
 
 export const defaultLimits: Limits = {
   bodyBytes: 32 * 1024 * 1024,
+  strangerBytes: 256 * 1024,
+  largeBytes: 1024 * 1024,
+  heldBytes: 32 * 1024 * 1024,
+  turnTimeout: 30_000,
+  turnPause: 100,
   depth: 64,
   members: 100_000,
   stringBytes: 1024 * 1024,
@@ -34,7 +53,10 @@ export const defaultLimits: Limits = {
   headersTimeout: 10_000,
   requestTimeout: 90_000,
   keepAliveTimeout: 75_000,
-  connections: 10_000,
+  connections: 16_384,
+  untakenBytes: 32 * 1024 * 1024,
+  untakenTimeout: 30_000,
+  untakenRate: 16 * 1024,
   lingerBytes: 1024 * 1024,
   lingerTimeout: 1_000,
 };

@@ -7,10 +7,10 @@
 // once, never into the middle of another answer.
 // Known gap: of a method cut across packets Node shows only the second part, so "RE" + "ST /" counts as LIST.
 
-import type { IncomingMessage as Message, Server, ServerResponse } from "node:http";
+import type { IncomingMessage as Message, Server, ServerResponse as Answer } from "node:http";
 import type { Socket } from "node:net";
 import { Server as TlsServer } from "node:tls";
-import { IncomingMessage, statusTexts } from "../lib/http.ts";
+import { IncomingMessage, ServerResponse, statusTexts } from "../lib/http.ts";
 import type { Limits } from "./limits.ts";
 
 type Extra = "LIST" | "SCAN";
@@ -24,6 +24,24 @@ export class Incoming extends IncomingMessage {
     super(socket);
     this.extra = marked.get(socket) ?? null;
     if (this.extra !== null) marked.delete(socket);
+  }
+}
+
+/** Requests of one connection that are worked on at a time. */
+const atOnce = 2;
+
+/** Answers of each connection that are not taken yet: the last one. What was taken is let go of, with its request: a
+ *  connection that is idle for long keeps nothing but itself. */
+const last = new WeakMap<Socket, Answer>();
+
+export class Outgoing<Request extends Message = Message> extends ServerResponse<Request> {
+  /** Answers before it that were not taken when it began, at most. */
+  ahead = 0;
+
+  // Node calls it when the answer has gone out whole.
+  override detachSocket(socket: Socket): void {
+    super.detachSocket(socket);
+    if (last.get(socket) === this) last.delete(socket);
   }
 }
 
@@ -87,15 +105,15 @@ interface ParseError extends Error {
 }
 
 export interface Recovery {
-  /** Told of each request as it begins, so that a later one knows what to wait for. */
-  began(incoming: Message, outgoing: ServerResponse): void;
+  /** Told of each request as it begins, so that a later one knows what to wait for. Gives the answer that this one should
+   *  wait for itself, null for none: a packet may hold a thousand requests, and a few at once are enough for one client. */
+  began(incoming: Message, outgoing: Answer): Answer | null;
   /** Destroys the sockets that are between two parsers, which the server does not know of. */
   destroy(): void;
 }
 
 /** Answers every `clientError` of the server. Its messages must be made with `Incoming`. */
 export function recoverMethods(server: Server, limits: Limits): Recovery {
-  const last = new WeakMap<Socket, ServerResponse>();
   const base = new WeakMap<Socket, ReadonlyMap<string, readonly Listener[]>>();
   const between = new Map<Socket, Handover>();
   const event = server instanceof TlsServer ? "secureConnection" : "connection";
@@ -140,7 +158,13 @@ export function recoverMethods(server: Server, limits: Limits): Recovery {
     else new Handover(context, socket, Buffer.alloc(0), 0).refuse(405, false);
   });
   return {
-    began: (incoming, outgoing) => void last.set(incoming.socket, outgoing),
+    began: ({ socket }, outgoing) => {
+      const before = last.get(socket);
+      last.set(socket, outgoing);
+      if (before === undefined || before.destroyed) return null;
+      if (outgoing instanceof Outgoing && before instanceof Outgoing) outgoing.ahead = before.ahead + 1;
+      return outgoing instanceof Outgoing && outgoing.ahead >= atOnce ? before : null;
+    },
     destroy: () => {
       for (const socket of between.keys()) socket.destroy();
     },

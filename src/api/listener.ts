@@ -11,10 +11,10 @@ import { createServer, createTlsServer } from "../lib/http.ts";
 import type { Logger } from "../lib/log.ts";
 import { type App, webhookPath } from "./app.ts";
 import { send } from "./answer.ts";
-import { announced } from "./body.ts";
+import { announced, hasBody } from "./body.ts";
 import { type IsProxy, noteProxy } from "./connection.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
-import { Incoming, recoverMethods } from "./list.ts";
+import { Incoming, Outgoing, recoverMethods } from "./list.ts";
 import type { TlsOptions } from "../lib/tls.ts";
 
 export interface ListenOptions {
@@ -54,6 +54,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     send(incoming, outgoing, { status, body: `${JSON.stringify({ errors: [message] })}\n` }, limits);
   const http = {
     IncomingMessage: Incoming,
+    ServerResponse: Outgoing,
     maxHeaderSize: limits.headerBytes,
     headersTimeout: limits.headersTimeout,
     requestTimeout: limits.requestTimeout,
@@ -69,8 +70,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   server.maxConnections = limits.connections;
   server.maxHeadersCount = 0; // Node would leave out those beyond a number; here they are refused
   const recovery = recoverMethods(server, limits);
-  const begin = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    recovery.began(incoming, outgoing);
+  const serve = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     if (!host.test(incoming.headers.host ?? ""))
       refuse(incoming, outgoing, 400, "the request has no valid Host header");
     else if (incoming.rawHeaders.length > 2 * limits.headers)
@@ -78,6 +78,12 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     else if (purpose === "webhook" && !isWebhook(incoming))
       refuse(incoming, outgoing, 404, "this address takes webhook deliveries only");
     else app(incoming, outgoing);
+  };
+  const begin = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
+    const before = recovery.began(incoming, outgoing);
+    // What has a body must go on to be read: what stands behind it cannot come otherwise.
+    if (before === null || hasBody(incoming)) serve(incoming, outgoing);
+    else before.once("close", () => void (incoming.socket.destroyed || serve(incoming, outgoing)));
   };
   if (isProxy !== null) {
     server.prependListener(tls === null ? "connection" : "secureConnection", (socket: Socket) =>
@@ -96,7 +102,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   });
   await bind(server, place);
   server.on("error", (error) => log.error("a listener failed", { address: options.address, error }));
-  server.on("drop", () => log.warn("a connection was dropped: there are too many", { address: options.address }));
+  server.on("drop", counted(log, options.address));
   const address = addressOf(server, place);
   return {
     address,
@@ -104,6 +110,25 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       if (server instanceof TlsServer) server.setSecureContext(fresh);
     },
     close: (graceMs) => close(server, () => recovery.destroy(), graceMs),
+  };
+}
+
+const quietMs = 10_000;
+
+/** Says that connections were dropped, and how many: at once, and then every ten seconds. */
+function counted(log: Logger, address: string): () => void {
+  let dropped = 0;
+  let quiet = false;
+  const tell = (): void => {
+    quiet = dropped > 0;
+    if (!quiet) return;
+    log.warn("connections were dropped: there are too many", { address, dropped });
+    dropped = 0;
+    setTimeout(tell, quietMs).unref();
+  };
+  return () => {
+    dropped += 1;
+    if (!quiet) tell();
   };
 }
 

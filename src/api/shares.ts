@@ -29,7 +29,7 @@ export async function withMembers<N extends string, T>(
   names: readonly N[],
   use: (members: Members<N>) => T,
 ): Promise<T> {
-  const body = await readBody(incoming, keyBodyBytes, true);
+  const body = await readBody(incoming, keyBodyBytes, { wipe: true });
   try {
     const members: Members<N> | null = scanObject(body.length === 0 ? emptyObject : body, names);
     if (members === null) throw invalid("error parsing JSON: the body must be an object");

@@ -8,6 +8,7 @@
 import { VaultError } from "../sdk/errors.ts";
 import type { Route } from "../sdk/mount.ts";
 import { pageFields, pageOf } from "../sdk/page.ts";
+import { checkSecretSize } from "../sdk/size.ts";
 import type { Json, View, ViewOp } from "../sdk/view.ts";
 import { type CoreCall, coreHandler } from "./call.ts";
 import { childKey, cubbyholeName } from "./leases/keys.ts";
@@ -46,6 +47,7 @@ async function write(call: CoreCall): Promise<null> {
   const owner = ownerOf(call);
   const value = { ...call.request.data };
   if (Object.keys(value).length === 0) throw new VaultError("invalid", "missing data fields");
+  checkSecretSize(value);
   const { root, tokens } = call.core;
   await tokens.whileThere(owner, async () => {
     if ((await tokens.get(owner)) === null) throw deniedError();

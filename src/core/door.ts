@@ -73,4 +73,7 @@ export interface Door extends Lifecycle {
   crowded(path: string, address: string): VaultError | null;
   /** Route, authenticate, authorize, audit, run, audit. Throws VaultError only. */
   handle(request: Request): Promise<Response>;
+  /** Whether the token is valid, which is not used by that: much is read only of those who have one. Throws VaultError
+   *  `sealed`, and what storage throws. */
+  knows(asker: Pick<Request, "token" | "connection" | "time">): Promise<boolean>;
 }

@@ -4,7 +4,7 @@
 // no code below this file asks who is calling to decide what he may.
 
 import { zero } from "../lib/bytes.ts";
-import { VaultError } from "../sdk/errors.ts";
+import { isVaultError, VaultError } from "../sdk/errors.ts";
 import { parse } from "../sdk/fields.ts";
 import type { Handler, Route } from "../sdk/mount.ts";
 import type { Operation, Request, Response } from "../sdk/request.ts";
@@ -248,7 +248,20 @@ async function resolve(
   }
 }
 
-async function authenticate(core: Core, generation: Generation, request: Request): Promise<Session> {
+type Asker = Pick<Request, "token" | "connection" | "time">;
+
+/** Whether the token is valid; nothing is used or kept in the audit by that. */
+export async function knows(core: Core, asker: Asker): Promise<boolean> {
+  try {
+    await authenticate(core, core.generation, asker);
+    return true;
+  } catch (error) {
+    if (isVaultError(error, "unauthenticated")) return false;
+    throw core.vaultError(error, "");
+  }
+}
+
+async function authenticate(core: Core, generation: Generation, request: Asker): Promise<Session> {
   if (request.token === null || request.token === "") {
     throw new VaultError("unauthenticated", ["permission denied", "missing client token"]);
   }
@@ -260,7 +273,7 @@ async function authenticate(core: Core, generation: Generation, request: Request
 }
 
 /** Why a token that is known cannot be used for this request. */
-function faultOf(session: Session, { time, connection }: Request): VaultError | null {
+function faultOf(session: Session, { time, connection }: Asker): VaultError | null {
   if (session.expiresAt !== 0 && time >= session.expiresAt) return deniedError();
   if (session.bound !== null && !session.bound(connection.remoteAddress)) return deniedError();
   return null;

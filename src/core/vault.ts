@@ -24,7 +24,7 @@ import { Broker } from "./broker.ts";
 import { within } from "./broker/trail.ts";
 import { Core } from "./core.ts";
 import type { Door, Health, Initialized, InitOptions, SealStatus } from "./door.ts";
-import { handle } from "./handle.ts";
+import { handle, knows } from "./handle.ts";
 import { InFlight } from "./inFlight.ts";
 import { collect } from "./metrics.ts";
 import { migrate } from "./migrations.ts";
@@ -326,6 +326,12 @@ export class Vault implements Door {
       if (this.#inFlight.size === 0) this.#onIdle?.();
       if (this.#sealing !== null) await this.#sealing;
     }
+  }
+
+  async knows(asker: Pick<Request, "token" | "connection" | "time">): Promise<boolean> {
+    const core = this.#core;
+    if (core === null || core.closed) throw new VaultError("sealed", "Vault is sealed");
+    return knows(core, asker);
   }
 
   sealStatus(): SealStatus {

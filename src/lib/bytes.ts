@@ -9,6 +9,15 @@ export function zero(...buffers: readonly (Uint8Array | null | undefined)[]): vo
   for (const buffer of buffers) buffer?.fill(0);
 }
 
+const noticed = 256 * 1024;
+
+/** Gives memory back at once that nobody looks at any more, where there is so much of it that to wait for its collection
+ *  would count. What is a part of something larger stays. */
+export function release(bytes: Uint8Array | null | undefined): void {
+  if (!bytes || bytes.byteLength < noticed || bytes.byteLength < bytes.buffer.byteLength) return;
+  if (bytes.buffer instanceof ArrayBuffer) bytes.buffer.transfer(0);
+}
+
 /** In time that depends on the lengths only. */
 export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && timingSafeEqual(a, b);
 

@@ -16,6 +16,12 @@ test("is node's HMAC, of texts and bytes of all lengths, in any order", () => {
   }
 });
 
+test("of texts one behind the other, as of one", () => {
+  const texts = ["ä€", "", "x".repeat(2_000_000), "𝄞"];
+  expect(new Hmac(key).hexOf(texts)).toBe(expected(texts.join("")));
+  expect(new Hmac(key).hex(texts.join(""))).toBe(expected(texts.join("")));
+});
+
 test("writes the same bytes where it is told to", () => {
   const out = Buffer.alloc(40, 0xff);
   hmacOf(key).write("x", out, 4);

@@ -3,7 +3,8 @@
 // Must hold: `wipe` leaves nothing of the key here. The inner hash travels as text, since a buffer costs more than the
 // hash; without the key it tells nothing.
 
-import { hash, type KeyObject } from "node:crypto";
+import { createHash, hash, type KeyObject } from "node:crypto";
+import { release } from "./bytes.ts";
 
 const blockSize = 64;
 export const macSize = 32;
@@ -34,6 +35,14 @@ export class Hmac {
     return hash("sha256", this.#prepare(data), "hex");
   }
 
+  /** Of the texts one behind the other. */
+  hexOf(texts: Iterable<string>): string {
+    const inner = createHash("sha256").update(this.#inner.subarray(0, blockSize));
+    for (const text of texts) inner.update(text);
+    this.#outer.write(inner.digest("binary"), blockSize, "latin1");
+    return hash("sha256", this.#outer, "hex");
+  }
+
   /** Writes the 32 bytes into `out`. */
   write(data: string | Uint8Array, out: Buffer, at: number): void {
     out.write(hash("sha256", this.#prepare(data), "binary"), at, "latin1");
@@ -47,7 +56,9 @@ export class Hmac {
 
   /** The outer message. */
   #prepare(data: string | Uint8Array): Buffer {
-    this.#outer.write(hash("sha256", this.#fill(data), "binary"), blockSize, "latin1");
+    const message = this.#fill(data);
+    this.#outer.write(hash("sha256", message, "binary"), blockSize, "latin1");
+    if (message.length > blockSize + roomy) release(message);
     return this.#outer;
   }
 
@@ -55,7 +66,12 @@ export class Hmac {
     // A UTF-16 unit is at most three bytes.
     const most = typeof data === "string" ? 3 * data.length : data.length;
     if (most > roomy) {
-      return Buffer.concat([this.#inner.subarray(0, blockSize), typeof data === "string" ? Buffer.from(data) : data]);
+      const length = typeof data === "string" ? Buffer.byteLength(data) : data.length;
+      const whole = Buffer.allocUnsafe(blockSize + length);
+      this.#inner.copy(whole, 0, 0, blockSize);
+      if (typeof data === "string") whole.write(data, blockSize);
+      else whole.set(data, blockSize);
+      return whole;
     }
     let size = blockSize;
     if (typeof data === "string") size += this.#inner.write(data, blockSize);

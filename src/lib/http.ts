@@ -11,4 +11,5 @@ export const createTlsServer = (options: https.ServerOptions): https.Server =>
   process.getBuiltinModule("node:https").createServer(options);
 export const request = http.request;
 export const IncomingMessage = http.IncomingMessage;
+export const ServerResponse = http.ServerResponse;
 export const statusTexts = http.STATUS_CODES;

@@ -78,6 +78,7 @@ export async function start(options: StartOptions = {}): Promise<Server> {
     leader: () => ({ ha_enabled: false }),
     manners: () => null,
     crowded: () => null,
+    knows: async ({ token }) => token !== null,
     metrics: async () => [],
     ...options.door,
   };

@@ -44,7 +44,17 @@ export class Hasher {
       return this.#json(value, 0, clear);
     } catch (error) {
       if (error !== tooMuch) throw error;
-      return `"${this.hash(textOf(value))}"`;
+      return `"${prefix}${this.#whole(value)}"`;
+    }
+  }
+
+  /** The hash of the whole text, which never is there as a whole. */
+  #whole(value: unknown): string {
+    try {
+      return this.#mac.hexOf(gathered(textsOf(value)));
+    } catch (error) {
+      if (error instanceof RangeError) return this.#mac.hex("nested too deeply");
+      throw error;
     }
   }
 
@@ -57,13 +67,16 @@ export class Hasher {
     if (typeof value !== "object" || value === null) return "null";
     if (isRaw(value)) return `"${this.hash(JSON.stringify(value))}"`;
     if (Array.isArray(value)) {
+      this.#fits(value.length);
       let items = "";
       for (const item of value as readonly unknown[])
         items += `${items === "" ? "" : ","}${this.#json(item, depth + 1, clear)}`;
       return `[${items}]`;
     }
+    const names = Object.keys(value);
+    this.#fits(names.length);
     let members = "";
-    for (const name of Object.keys(value)) {
+    for (const name of names) {
       const member = (value as Record<string, unknown>)[name];
       if (member === undefined) continue;
       this.#budget -= name.length >> 6;
@@ -82,6 +95,11 @@ export class Hasher {
     return (this.#numbers[value] ??= this.#quoted(String(value)));
   }
 
+  /** Before much is done for nothing. */
+  #fits(parts: number): void {
+    if (parts > this.#budget) throw tooMuch;
+  }
+
   /** Overwrites the key. */
   wipe(): void {
     this.#mac.wipe();
@@ -97,14 +115,42 @@ function isShort(value: unknown): boolean {
   return (typeof value === "string" && value.length <= longestClear) || typeof value === "number";
 }
 
-/** JSON, but for what is nested deeper than the stack. */
-function textOf(value: unknown): string {
-  try {
-    return JSON.stringify(value);
-  } catch (error) {
-    if (error instanceof RangeError) return "nested too deeply";
-    throw error;
+/** What JSON.stringify gives, in parts. */
+function* textsOf(value: unknown): Generator<string> {
+  if (typeof value !== "object" || value === null || isRaw(value)) {
+    yield JSON.stringify(value) ?? "null";
+  } else if (Array.isArray(value)) {
+    yield "[";
+    for (let at = 0; at < value.length; at++) {
+      if (at > 0) yield ",";
+      yield* textsOf(value[at]);
+    }
+    yield "]";
+  } else {
+    let divider = "{";
+    for (const name of Object.keys(value)) {
+      const member = (value as Record<string, unknown>)[name];
+      if (member === undefined) continue;
+      yield `${divider}${JSON.stringify(name)}:`;
+      yield* textsOf(member);
+      divider = ",";
+    }
+    yield divider === "{" ? "{}" : "}";
   }
+}
+
+/** Characters that are worth a hash's attention. */
+const handful = 64 * 1024;
+
+function* gathered(texts: Iterable<string>): Generator<string> {
+  let text = "";
+  for (const each of texts) {
+    text += each;
+    if (text.length < handful) continue;
+    yield text;
+    text = "";
+  }
+  yield text;
 }
 
 // Numbers beyond 2^53 may come as raw JSON; TypeScript's library does not know them yet.

@@ -6,6 +6,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
+import { checkSecretSize } from "../../sdk/size.ts";
 import { originsOf } from "../blocks/origins.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { TokenEntry } from "../tokens/entry.ts";
@@ -76,6 +77,7 @@ export const wrappingRoutes: readonly Route[] = [
         summary: "Wrap the fields given",
         open: true,
         run: async ({ request }) => {
+          checkSecretSize(request.data);
           if (!request.wrapTtl) throw new VaultError("invalid", "endpoint requires response wrapping to be used");
           return { data: request.data };
         },

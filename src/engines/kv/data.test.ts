@@ -37,6 +37,25 @@ describe("data", () => {
     expect(JSON.stringify(answer.data)).toBe(JSON.stringify(JSON.parse(text)));
   });
 
+  test("a secret of 1 MiB is kept, a larger one is refused, also where a patch would make it", async () => {
+    const kit = vault();
+    const most = 1024 * 1024;
+    await kit.call("update", "data/a", { data: { a: "x".repeat(most - 1) } });
+    await kit.call("update", "data/a", { data: { a: "é".repeat(most / 2 - 1) } });
+    for (const data of [
+      { a: "x".repeat(most) },
+      { a: "é".repeat(most / 2) },
+      { a: [{ [long]: "x".repeat(most - 500) }] },
+    ]) {
+      const [code, errors] = await refused(kit.call("update", "data/a", { data }));
+      expect([code, errors]).toEqual(["too_large", [expect.stringContaining("at most 1048576 bytes")]]);
+    }
+    expect((await refused(kit.call("patch", "data/a", { data: { b: "xxxx" } })))[0]).toBe("too_large");
+    expect(await kit.data("read", "data/a")).toMatchObject({ metadata: { version: 2 } });
+    const plain = createKit(plugin, { options: { version: "1" } });
+    expect((await refused(plain.call("update", "a", { a: "x".repeat(most) })))[0]).toBe("too_large");
+  });
+
   test("a read is answered by one object until the secret changes, and again by another", async () => {
     const kit = vault();
     await kit.call("update", "data/a", { data: { x: 1 } });

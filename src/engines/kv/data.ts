@@ -5,6 +5,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field, parse } from "../../sdk/fields.ts";
 import { type Call, handler, type MountContext, type Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
+import { checkSecretSize } from "../../sdk/size.ts";
 import { type JsonObject, isObject, mergePatch, objectOf, subkeys } from "./json.ts";
 import { missing, pathOf, versionField, versionsOf } from "./paths.ts";
 import {
@@ -58,6 +59,7 @@ function dataOf(call: WriteCall): JsonObject {
 
 /** The step that makes `data` the current version. */
 function putStep(secret: Secret, config: Settings, data: JsonObject, now: number): Step<Response> {
+  checkSecretSize(data);
   const id = newId(secret.current + 1);
   const added = addVersion(secret, config, id, now);
   const number = added.secret.current;

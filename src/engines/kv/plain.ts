@@ -5,6 +5,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { type Call, handler, type MountContext, type Route } from "../../sdk/mount.ts";
 import { pageFields } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
+import { checkSecretSize } from "../../sdk/size.ts";
 import type { ViewEntry } from "../../sdk/view.ts";
 import type { JsonObject } from "./json.ts";
 import { namesIn, scan } from "./lists.ts";
@@ -72,6 +73,7 @@ export function plainRoutes(context: MountContext): readonly Route[] {
             checkPath(path);
             const data = { ...call.request.data };
             if (Object.keys(data).length === 0) throw new VaultError("invalid", "missing data fields");
+            checkSecretSize(data);
             return write(path, data);
           },
         }),

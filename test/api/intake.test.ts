@@ -1,0 +1,110 @@
+// What bodies may cost together: who may send a large one, whose turn it is, and what is read at once.
+
+import { expect, it } from "vitest";
+import { errorsOf, requestText, start, type StartOptions, Wire } from "./fixture.ts";
+
+const limits = { strangerBytes: 1_000, largeBytes: 5_000, heldBytes: 20_000, turnTimeout: 300, turnPause: 20 };
+const body = (size: number): string => JSON.stringify({ a: "x".repeat(size) });
+const head = (size: number, token = "t"): string =>
+  requestText("POST /v1/a", [`X-Vault-Token: ${token}`, `Content-Length: ${body(size).length}`]);
+const chunked = (size: number): string => {
+  const half = body(size).length >> 1;
+  const parts = [body(size).slice(0, half), body(size).slice(half)].map(
+    (part) => `${part.length.toString(16)}\r\n${part}\r\n`,
+  );
+  return requestText("POST /v1/a", ["X-Vault-Token: t", "Transfer-Encoding: chunked"], `${parts.join("")}0\r\n\r\n`);
+};
+const open = (options: StartOptions = {}) => start({ limits, ...options });
+const settled = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
+
+async function send(port: number, text: string): Promise<Wire> {
+  const wire = new Wire(port);
+  await wire.send(text);
+  return wire;
+}
+
+it.each([
+  ["told", (size: number) => head(size) + body(size)],
+  ["not told", chunked],
+])("a stranger sends no more than little, whether its length is %s", async (_name, text) => {
+  const { port, seen } = await open({ door: { knows: async () => false } });
+  expect((await (await send(port, text(900))).answer())?.status).toBe(200);
+  for (const size of [1_100, 6_000]) {
+    const answer = await (await send(port, text(size))).answer();
+    expect([answer?.status, errorsOf(answer)]).toEqual([413, [expect.stringContaining("no valid token")]]);
+  }
+  expect(seen).toHaveLength(1);
+});
+
+it.each([
+  ["told", (size: number) => head(size) + body(size)],
+  ["not told", chunked],
+])("whoever has a valid token sends more, whole, where its length is %s", async (_name, text) => {
+  const asked: unknown[] = [];
+  const knows = async ({ token }: { token: string | null }): Promise<boolean> => asked.push(token) > 0;
+  const { port, seen } = await open({ door: { knows } });
+  for (const size of [900, 1_100, 6_000, 9_000]) {
+    expect((await (await send(port, text(size))).answer())?.status).toBe(200);
+    expect(seen.at(-1)?.data).toEqual({ a: "x".repeat(size) });
+  }
+  expect(asked).toEqual(["t", "t", "t"]);
+});
+
+it("large ones are taken one at a time, others meanwhile", async () => {
+  const held: (() => void)[] = [];
+  const handle = async (): Promise<object> => {
+    if (held.length < 2) await new Promise<void>((resolve) => held.push(resolve));
+    return {};
+  };
+  const { port, seen } = await open({ handle, limits: { ...limits, turnTimeout: 5_000 } });
+  const wires = [];
+  for (let n = 0; n < 3; n++) wires.push(await send(port, head(6_000) + body(6_000)));
+  // One that goes away while it waits keeps nobody up.
+  wires[1]?.socket.destroy();
+  await settled();
+  expect(seen).toHaveLength(1);
+  await send(port, head(4_000) + body(4_000));
+  await settled();
+  expect(seen).toHaveLength(2);
+  held[0]?.();
+  expect((await wires[2]?.answer())?.status).toBe(204);
+  held[1]?.();
+});
+
+it("who waits for too long is told to come again", async () => {
+  const { port } = await open({ handle: () => new Promise(() => {}) });
+  await send(port, head(6_000) + body(6_000));
+  await settled();
+  const answer = await (await send(port, head(6_000) + body(6_000))).answer();
+  expect([answer?.status, answer?.headers["retry-after"]]).toEqual([429, "1"]);
+});
+
+it("who sends slowly while others wait is cut off, and the next one taken", async () => {
+  const { port, seen } = await open({ limits: { ...limits, turnTimeout: 500 } });
+  const slow = await send(port, head(6_000));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const next = await send(port, head(6_000) + body(6_000));
+  expect((await slow.answer())?.status).toBe(429);
+  expect((await next.answer())?.status).toBe(200);
+  expect(seen).toHaveLength(1);
+});
+
+it("a slow one alone is left its time", async () => {
+  const { port } = await open({ limits: { ...limits, turnTimeout: 50 } });
+  const slow = await send(port, head(6_000));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await slow.send(body(6_000));
+  expect((await slow.answer())?.status).toBe(200);
+});
+
+it("what is read at once is bounded, and free again when a client goes", async () => {
+  const { port, seen } = await open();
+  const wires = [];
+  for (let n = 0; n < 5; n++) wires.push(await send(port, head(4_500) + body(4_500).slice(0, 4_400)));
+  const refused = (await Promise.race(wires.map((wire) => wire.answer())))?.status;
+  expect(refused).toBe(429);
+  for (const wire of wires) wire.socket.destroy();
+  await settled();
+  expect((await (await send(port, head(4_500) + body(4_500))).answer())?.status).toBe(200);
+  expect(seen).toHaveLength(1);
+});

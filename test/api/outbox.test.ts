@@ -1,0 +1,51 @@
+// Answers that nobody takes do not stay for ever, and not without a bound.
+
+import { connect, type Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
+import { expect, it } from "vitest";
+import { requestText, start } from "./fixture.ts";
+
+/** More than the buffers of both kernels. */
+const size = 16 * 1024 * 1024;
+const filling = "x".repeat(size);
+const handle = async (): Promise<object> => ({ data: { filling } });
+
+/** Asks, and reads nothing yet. */
+function ask(port: number): Socket {
+  const socket = connect(port, "127.0.0.1").on("error", () => {});
+  socket.pause();
+  socket.write(requestText("GET /v1/a"));
+  return socket;
+}
+
+/** Reads, and tells whether the whole answer came. */
+function whole(socket: Socket): Promise<boolean> {
+  return new Promise((resolve) => {
+    let got = 0;
+    socket.on("data", (chunk: Buffer) => {
+      got += chunk.length;
+      if (got > size) resolve(true);
+    });
+    socket.on("close", () => resolve(false));
+    socket.resume();
+  }).finally(() => socket.destroy()) as Promise<boolean>;
+}
+
+it("an answer that is not taken in time ends its connection; one that is taken does not", async () => {
+  const { port } = await start({ handle, limits: { untakenTimeout: 1_500, untakenRate: 2 ** 40 } });
+  const [slow, fine] = [ask(port), ask(port)];
+  expect(await whole(fine)).toBe(true);
+  await pause(3_000);
+  expect(await whole(slow)).toBe(false);
+});
+
+it("where all together are too many bytes, the oldest goes", async () => {
+  const { port } = await start({ handle, limits: { untakenBytes: 40 * 1024 * 1024 } });
+  const sockets: Socket[] = [];
+  for (let n = 0; n < 5; n++) {
+    sockets.push(ask(port));
+    await pause(100);
+  }
+  const found = await Promise.all(sockets.map(whole));
+  expect([found[0], found[4]]).toEqual([false, true]);
+});
