@@ -46,7 +46,7 @@ export function offline(program: Command, shell: Shell): void {
         const [module, { kinds }] = await Promise.all([import("./plan.ts"), import("../registry.ts")]);
         const between = { ...(base !== undefined && { base }), ...(head !== undefined && { head }) };
         const code = await module.plan({ ...options, ...between }, texts, kinds);
-        await (await import("./beside.ts")).beside(io);
+        if (code === 0) await (await import("./beside.ts")).beside(io);
         return code;
       };
       return run(planned());
