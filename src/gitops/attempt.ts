@@ -35,6 +35,8 @@ export interface Attempt {
   readonly order: Order | null;
   /** That is on record. */
   obeyed: boolean;
+  /** A person waits for another look than this one. */
+  readonly hurried: () => boolean;
   /** The verdict that still stands for this head and this live commit, if any. */
   readonly standing: (head: Commit, live: string | null) => Verdict | null;
   /** The branch was read. */
@@ -108,15 +110,15 @@ async function obey(attempt: Attempt): Promise<null> {
 }
 
 /** What may be wanted again stays in the clone: before the branch, which may have been rewritten, is fetched. */
-async function retain({ tools, current, memory, pin }: Attempt): Promise<null> {
-  const ids = [pin?.commit, current?.commit.id, ...memory.applied].filter((id) => id !== undefined);
-  await tools.workshop.keep([...new Set(ids)]);
+async function retain({ tools, memory, pin }: Attempt): Promise<null> {
+  await tools.workshop.keep([...new Set([...(pin === null ? [] : [pin.commit]), ...memory.applied])]);
   return null;
 }
 
 /** What was judged stays judged while neither the head nor the live commit has changed. */
 async function fetch(attempt: Attempt): Promise<Verdict | null> {
   const { pin, current, tools } = attempt;
+  if (attempt.hurried()) throw new SourceError("something else came first", "remote", "");
   if (pin !== null) return pinned(attempt, pin);
   const head = await tools.workshop.fetch();
   attempt.head = head;
@@ -232,6 +234,9 @@ async function apply(attempt: Attempt): Promise<Verdict> {
   attempt.planned = true;
   await remember(attempt, { ...memory, attempt: set.commit.id });
   await tools.target.apply(set, changes);
+  attempt.memory = applying(attempt.memory, set.commit.id);
+  // So that the next look, which does it where this fails, need not before it fetches.
+  await retain(attempt).catch(() => {});
   return applied;
 }
 

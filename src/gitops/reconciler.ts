@@ -137,13 +137,14 @@ export class Reconciler {
     return pin === null ? null : { pin, behind: known };
   }
 
-  /** One after another, each in a run of its own. */
+  /** One after another, each in a look of its own; a fetch that is under way then is not waited for. */
   #obeyed(order: Order): Promise<Done> {
-    return this.#orders.run("", async () => {
-      const { promise, resolve } = Promise.withResolvers<Done>();
+    return this.#orders.run("", () => {
+      const { promise, resolve, reject } = Promise.withResolvers<Done>();
       this.#order = { order, done: resolve };
       this.#forced = true;
-      await this.#flight.fly();
+      this.#flight.fly().catch(reject);
+      if (this.#running) this.#options.workshop.hurry().catch(() => {});
       return promise;
     });
   }
@@ -186,6 +187,7 @@ export class Reconciler {
       asked: this.#asked,
       order,
       obeyed: false,
+      hurried: () => this.#order !== null,
       standing: (head, live) => (forced ? null : this.#standing(head, live)),
       fetched: (head) => {
         this.#head = head;
@@ -211,14 +213,17 @@ export class Reconciler {
   }
 
   async #run(): Promise<Verdict> {
-    const asked = this.#order;
-    this.#order = null;
     this.#running = true;
-    let verdict = asked === null ? null : await this.#look(asked.order, asked.done);
-    // A pin that was refused says nothing of the branch, for which others may wait.
-    if (verdict === null || (asked !== null && "pin" in asked.order && verdict.result !== "applied")) {
-      verdict = await this.#look(null, () => {});
-    }
+    let verdict = this.#verdict;
+    do {
+      const asked = this.#order;
+      this.#order = null;
+      if (asked !== null) verdict = await this.#look(asked.order, asked.done);
+      // A pin that was refused says nothing of the branch, for which others may wait.
+      if (asked === null || ("pin" in asked.order && verdict.result !== "applied")) {
+        verdict = await this.#look(null, () => {});
+      }
+    } while (this.#order !== null);
     this.#running = false;
     this.#schedule();
     return verdict;
@@ -231,8 +236,9 @@ export class Reconciler {
       error = thrown;
       return this.#failure(attempt, thrown);
     });
-    const refused = order !== null && "pin" in order && verdict.result !== "applied" && !attempt.planned;
-    if (!refused) {
+    const refused = order !== null && "pin" in order && verdict.result !== "applied";
+    const isCut = attempt.hurried() && verdict.result === "failed";
+    if (attempt.planned || !(refused || isCut)) {
       this.#settle(attempt, verdict);
       await this.#tell(attempt, verdict).catch((fault: unknown) => {
         this.#options.log.error("the end of a reconcile attempt is not in the audit yet", { error: fault });
@@ -249,7 +255,8 @@ export class Reconciler {
       return judge(clock, "failed", attempt.head, { message: error.message });
     }
     const { message, problems, detail } = meaning(error);
-    if (!this.#closed) log.warn("reconcile failed", { commit: attempt.head?.id ?? null, reason: message, detail });
+    if (!this.#closed && !attempt.hurried())
+      log.warn("reconcile failed", { commit: attempt.head?.id ?? null, reason: message, detail });
     return judge(clock, "failed", attempt.head, { message, problems });
   }
 

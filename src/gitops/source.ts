@@ -3,7 +3,8 @@
 // by refs of our own; nothing is ever checked out, so no hook, filter, attribute or link of the repository takes effect;
 // what it reads is bounded in count, bytes and time; a clone that is damaged or of another remote is made anew, since
 // nothing but the remote and the vault's own storage counts.
-// Known gap: the history itself is bounded by `fetch_bytes` for one fetch only, not over the life of a clone.
+// Known gap: the history itself is bounded by `fetch_bytes` for one fetch only, not over the life of a clone; a clone that had
+// to be made anew has what the branch has now, and nothing from before it was rewritten.
 
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -43,6 +44,8 @@ export class Source {
   readonly #git: Git;
   readonly #blobs: Blobs;
   readonly #stop = new AbortController();
+  /** Of the fetch that was asked for and has not ended. */
+  #fetching: AbortController | null = null;
   #format: Format = "sha1";
   #ready = false;
   /** What was asked to be kept, where all of it is. */
@@ -70,12 +73,20 @@ export class Source {
 
   /** The commit that the branch points to now. Throws SourceError. */
   fetch(): Promise<Commit> {
+    this.#fetching = new AbortController();
     return this.#mended(async () => {
       await this.#pull();
       const commit = await this.#commit(head);
       this.#renewed = false;
       return commit;
+    }).finally(() => {
+      this.#fetching = null;
     });
+  }
+
+  /** Ends a fetch that is under way, which rejects: something else cannot wait for a remote that does not answer. */
+  hurry(): void {
+    this.#fetching?.abort();
   }
 
   /** Whether `commit` has `ancestor` in its history. False where the ancestor is not known (any more). */
@@ -247,13 +258,17 @@ export class Source {
     ];
     // The full name on the left: a tag or another ref of the branch's name never stands in for it.
     const refspec = `+refs/heads/${branch}:${head}`;
+    const signal = AbortSignal.any(
+      [this.#stop, this.#fetching].flatMap((each) => (each === null ? [] : [each.signal])),
+    );
+    const bounds = { maxFile: limits.fetchBytes, signal };
     try {
-      await this.#git.run(["fetch", ...options, "--", remote.url, refspec], { maxFile: limits.fetchBytes });
+      await this.#git.run(["fetch", ...options, "--", remote.url, refspec], bounds);
     } catch (error) {
       if (!(error instanceof GitError) || !/mismatched algorithms/u.test(error.detail)) throw error;
       this.#format = this.#format === "sha1" ? "sha256" : "sha1";
       await this.#renew();
-      await this.#git.run(["fetch", ...options, "--", remote.url, refspec], { maxFile: limits.fetchBytes });
+      await this.#git.run(["fetch", ...options, "--", remote.url, refspec], bounds);
     }
     await this.#pack();
   }

@@ -172,13 +172,17 @@ class Thread {
 /** A workshop whose work runs in a thread, started with the first question. */
 export function openWorkshop(options: WorkshopOptions): Workshop {
   let thread: Thread | null = null;
+  let closed = false;
   const open = (): Thread => {
+    // A thread that nobody ends would keep the process.
+    if (closed) throw new SourceError("stopped", "remote", "");
     if (thread === null || !thread.alive) thread = new Thread(options);
     return thread;
   };
-  const ask = (call: keyof Workshop, args: readonly unknown[]): Promise<unknown> => open().ask(call, args);
+  const ask = async (call: keyof Workshop, args: readonly unknown[]): Promise<unknown> => open().ask(call, args);
   return {
     fetch: () => ask("fetch", []) as ReturnType<Workshop["fetch"]>,
+    hurry: () => ask("hurry", []) as ReturnType<Workshop["hurry"]>,
     descends: (commit, ancestor) => ask("descends", [commit, ancestor]) as ReturnType<Workshop["descends"]>,
     find: (name) => ask("find", [name]) as ReturnType<Workshop["find"]>,
     last: () => ask("last", []) as ReturnType<Workshop["last"]>,
@@ -196,6 +200,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
       return { ...parcel, changed };
     },
     close: async () => {
+      closed = true;
       const last = thread;
       thread = null;
       if (last === null || !last.alive) return;

@@ -49,6 +49,8 @@ export interface Parcel {
 export interface Workshop {
   /** The head of the branch, fetched. */
   fetch(): Promise<Commit>;
+  /** Ends the fetch that is under way, if one is: it rejects. */
+  hurry(): Promise<void>;
   descends(commit: Commit, ancestor: string): Promise<boolean>;
   /** These four ask what was fetched already, and never the remote. */
   find(name: string): Promise<Found>;
@@ -107,6 +109,7 @@ export function createWorkshop(
 
   return {
     fetch: () => source.fetch(),
+    hurry: async () => source.hurry(),
     descends: (commit, ancestor) => source.descends(commit, ancestor),
     find: (name) => source.find(name),
     last: () => source.last(),

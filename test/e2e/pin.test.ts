@@ -1,9 +1,11 @@
 // A bad commit in production, on real parts: the good one is pinned in one command, and stays while the branch goes on, over a
 // restart without the forge, and when the branch is rewritten; the audit says who and why.
 
+import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { freePort, git, type Result, type Running, runWrit, startWrit } from "./server.ts";
 
@@ -126,6 +128,20 @@ test("it stays whatever is pushed; status, sync, plan and measurements say so", 
   expect(await live()).toMatchObject({ applied_commit: { commit: good } });
 });
 
+test("it is moved at once while the forge takes calls and answers none", async () => {
+  const head = join(folder, "remote.git/HEAD");
+  await rename(head, `${head}.away`);
+  // Whoever opens it waits for ever.
+  await promisify(execFile)("mkfifo", [head]);
+  expect((await writ("write", "sys/gitops/sync", "wait=0s")).code).toBe(0);
+  const begun = performance.now();
+  for (const commit of [bad, good]) expect((await writ("pin", commit, "--reason", reason)).code).toBe(0);
+  // A fetch would have a minute.
+  expect(performance.now() - begun).toBeLessThan(40_000);
+  expect(await live()).toMatchObject({ applied_commit: { commit: good } });
+  await rename(`${head}.away`, head);
+});
+
 test("it stays over a restart without the forge", async () => {
   await running.stop();
   await rename(join(folder, "remote.git"), join(folder, "away.git"));
@@ -186,7 +202,9 @@ test("it asks for sudo; the audit says who and why, of those who may", async () 
   const entries = log.map((line) => JSON.parse(line) as Record<string, Record<string, Record<string, unknown>>>);
   const asked = entries.find(({ request }) => request?.["data"]?.["reason"] === reason);
   expect(asked?.["request"]).toMatchObject({ path: "sys/gitops/pin", data: { commit: good.slice(0, 9) } });
-  const told = entries.map(({ reconcile }) => reconcile).filter((entry) => String(entry?.["phase"]).endsWith("pinned"));
+  const told = entries
+    .map(({ reconcile }) => reconcile)
+    .filter((entry) => /^"(un)?pinned"$/.test(JSON.stringify(entry?.["phase"]) ?? ""));
   expect(told[0]).toMatchObject({ phase: "pinned", commit: good, previous: bad, by: "root", reason });
   expect(told.map((entry) => entry?.["phase"])).toContain("unpinned");
   expect(log.join("")).not.toContain("not to be seen");

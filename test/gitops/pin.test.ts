@@ -1,5 +1,6 @@
 // Pins: one commit is held, whatever the branch does, on real repositories.
 
+import { execFileSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -18,9 +19,11 @@ const wanted = (name: string, more: Partial<Wanted> = {}): Wanted => ({
   ...more,
 });
 
+const idleTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** The run that is under way, if any, has ended. */
 async function idle({ reconciler }: Bench): Promise<void> {
-  do await new Promise((resolve) => setImmediate(resolve));
+  do await idleTurn();
   while (reconciler.standing().running);
 }
 
@@ -199,6 +202,24 @@ describe("without the remote", () => {
     await two.reconciler.close();
   });
 
+  test("a pin does not wait for a remote that never answers, nor does the one after it", async () => {
+    const one = await crisis();
+    // Whoever opens it waits for ever.
+    rmSync(join(one.upstream.dir, "HEAD"));
+    execFileSync("mkfifo", [join(one.upstream.dir, "HEAD")]);
+    const before = one.workshop.fetches;
+    const stuck = one.reconciler.sync();
+    while (one.workshop.fetches === before) await idleTurn();
+    await one.reconciler.pin(wanted(one.good));
+    expect(one.target.names()).toEqual(["alpha", "beta"]);
+    // It was cut short for the pin, and looked again.
+    expect(await stuck).toMatchObject({ result: "applied", commit: { id: one.good } });
+    await one.reconciler.pin(wanted(one.first));
+    expect(one.target.names()).toEqual(["alpha"]);
+    expect(one.target.told()).not.toContain("finished:failed");
+    await one.reconciler.close();
+  });
+
   test("a pin that is live stays without a clone, too", async () => {
     const one = await crisis();
     await one.reconciler.pin(wanted(one.good));
@@ -240,7 +261,7 @@ describe("a branch that was rewritten", () => {
     git(clone, ["repack", "-a", "-d", "-q"]);
     expect(
       git(clone, ["for-each-ref", "refs/writ/kept", "--format=%(refname:lstrip=3)"]).split("\n").toSorted(),
-    ).toEqual([one.first, one.good, one.bad].toSorted());
+    ).toEqual([one.first, one.good, one.bad, rewritten].toSorted());
     await one.reconciler.pin(wanted(one.good));
     expect(one.target.names()).toEqual(["alpha", "beta"]);
     await one.reconciler.close();

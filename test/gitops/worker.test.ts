@@ -1,4 +1,5 @@
-import { appendFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { appendFileSync, rmSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -53,6 +54,24 @@ test("the thread does the work: sets cross as differences, errors keep their mea
   expect(target.names()).toEqual(["a", "b", "d"]);
   await expect(workshop.compile({ ...head, id: "1".repeat(40) }, null)).rejects.toMatchObject({ name: "SourceError" });
   await reconciler.close();
+});
+
+test("a fetch that hangs is cut short where something else comes first; once closed, nothing is asked any more", async () => {
+  const upstream = new Upstream();
+  const id = upstream.commit({ "a.yaml": "a\n" });
+  const { workshop } = await threaded(upstream, program);
+  const head = await workshop.fetch();
+  await workshop.hurry();
+  // Whoever opens it waits for ever.
+  rmSync(join(upstream.dir, "HEAD"));
+  execFileSync("mkfifo", [join(upstream.dir, "HEAD")]);
+  const fetched = workshop.fetch();
+  await workshop.hurry();
+  await expect(fetched).rejects.toMatchObject({ message: "stopped", cause: "remote" });
+  expect(await workshop.find(id.slice(0, 8))).toEqual(head);
+  expect((await workshop.compile(head, null)).changed).toMatchObject([{ name: "a" }]);
+  await workshop.close();
+  await expect(workshop.find(id)).rejects.toMatchObject({ name: "SourceError", message: "stopped" });
 });
 
 test("a thread that cannot start or dies fails its question, and the next one gets another", async () => {
