@@ -2,6 +2,7 @@
 // is revoked; restoring gives back what is declared and nothing that was revoked.
 
 import { beforeEach, describe, expect, test } from "vitest";
+import { declarationOf } from "../../src/core/blocks/block.ts";
 import type { AuthResult } from "../../src/sdk/request.ts";
 import { accounts, hang, World as Outside } from "./accounts.ts";
 import { commitOf, declare, mountOf, refusal, setOf, userOf } from "./harness.ts";
@@ -122,6 +123,9 @@ describe("a person", () => {
     const alice = (await login(h, "alice")).client_token;
     const batch = (await make(alice, "auth/token/create-orphan", { type: "batch", policies: ["maker"] })).client_token;
     await h.ask("read", "accounts/creds/db", {}, batch);
+    await h.ask("update", "sys/auth/approle", { type: "approle" });
+    await h.ask("update", "auth/approle/role/ci", { token_policies: ["maker"] });
+    await h.ask("update", "auth/approle/role/ci/secret-id", {}, alice);
     const release = holdRevocation();
     await block("person/userpass/alice");
     h.clock.advance(1);
@@ -129,11 +133,15 @@ describe("a person", () => {
     expect([await may(alice), await may(batch)]).toEqual([invalidToken, invalidToken]);
     h.clock.advance(1);
     const fresh = (await login(h, "alice")).client_token;
-    await h.ask("read", "accounts/creds/db", {}, fresh);
+    const freshBatch = (await make(fresh, "auth/token/create-orphan", { type: "batch", policies: ["maker"] }))
+      .client_token;
+    for (const token of [fresh, freshBatch]) await h.ask("read", "accounts/creds/db", {}, token);
+    await h.ask("update", "auth/approle/role/ci/secret-id", {}, fresh);
     const stored = await tokensLeft();
     release();
     await settled();
-    await expect.poll(() => outside.accounts.size).toBe(1);
+    await expect.poll(() => outside.accounts.size).toBe(2);
+    expect((await h.ask("list", "auth/approle/role/ci/secret-id/")).data?.["keys"]).toHaveLength(1);
     expect(await tokensLeft()).toBe(stored - 1);
     expect(await may(fresh)).toBe("reads");
     expect(await h.target.pending()).toEqual([]);
@@ -591,6 +599,190 @@ describe("who blocks", () => {
       ["root", "delete", "found it"],
       ["root", "delete", "found it"],
     ]);
+  });
+});
+
+describe("nothing is given to who is blocked, not even what would be dead at once", () => {
+  const batch = { token_type: "batch", token_policies: ["maker"] };
+
+  test("by logins, of a person, a mapping or a mount", async () => {
+    await user(h, "alice", batch);
+    for (const what of ["person/userpass/alice", "mapping/userpass/alice", "mount/auth/userpass"]) {
+      await block(what);
+      expect(await refusal(login(h, "alice"))).toBe(denied);
+      await restore(what);
+    }
+    // Nothing of a blocked mount runs: a wrong password is told from a right one no more.
+    await block("mount/auth/userpass");
+    const wrong = h.ask("update", "auth/userpass/login/alice", { password: "wrong" }, null);
+    expect(await refusal(wrong)).toBe(denied);
+  });
+
+  test("by the login of an entity that had no login when it was blocked", async () => {
+    await user(h, "alice", batch);
+    const { entity_id: id } = await login(h, "alice");
+    const spec = { aliases: [{ mount: "userpass", name: "alice" }], policies: [], metadata: {}, disabled: false };
+    await h.target.apply(setOf("c1", declare("Entity", "other", spec)), []);
+    await block(`person/${id}`);
+    await login(h, "alice");
+    await h.target.apply(setOf("c2"), []);
+    expect(await refusal(login(h, "alice"))).toBe(denied);
+    // And by a login whose entity is another by now.
+    await user(h, "bob", batch);
+    const { entity_id: bob } = await login(h, "bob");
+    await block("person/userpass/bob");
+    await h.ask("delete", `identity/entity/id/${bob}`);
+    await settled();
+    expect(await refusal(login(h, "bob"))).toBe(denied);
+  });
+
+  test("by a token role, or a secret id that was issued", async () => {
+    await h.ask("update", "auth/token/roles/jobs", { allowed_policies: ["maker"], orphan: true, token_type: "batch" });
+    await block("mapping/token/jobs");
+    expect(await refusal(make(h.root, "auth/token/create/jobs"))).toBe(denied);
+    await h.ask("update", "sys/auth/approle", { type: "approle" });
+    await h.ask("update", "auth/approle/role/ci", batch);
+    const { role_id } = (await h.ask("read", "auth/approle/role/ci/role-id")).data as { role_id: string };
+    const alice = (await login(h, "alice")).client_token;
+    const { secret_id } = (await h.ask("update", "auth/approle/role/ci/secret-id", {}, alice)).data as {
+      secret_id: string;
+    };
+    holdRevocation();
+    await block("person/userpass/alice");
+    expect(await refusal(h.ask("update", "auth/approle/login", { role_id, secret_id }, null))).toBe(denied);
+  });
+});
+
+test("what an entity had before it was merged is found, also where its login was taken from it since", async () => {
+  const { client_token: alice, entity_id: id } = await login(h, "alice");
+  const orphan = (await make(alice, "auth/token/create-orphan", { policies: ["maker"] })).client_token;
+  const carol = (await directoryLogin(h, "carol")).entity_id;
+  await h.ask("update", "identity/entity/merge", { from_entity_ids: [id], to_entity_id: carol });
+  const { aliases } = (await h.ask("read", `identity/entity/id/${carol}`)).data as {
+    aliases: { id: string; name: string }[];
+  };
+  const alias = aliases.find(({ name }) => name === "alice")?.id;
+  await h.ask("delete", `identity/entity-alias/id/${alias ?? ""}`);
+  expect(await may(orphan)).toBe("reads");
+  holdRevocation();
+  await block(`person/${carol}`);
+  expect(await may(orphan)).toBe(invalidToken);
+});
+
+test("a token that is older than its origins has those of its parents", async () => {
+  const alice = (await login(h, "alice")).client_token;
+  const child = (await make(alice, "auth/token/create", { policies: ["maker"] })).client_token;
+  const core = h.vault.core;
+  const id = core?.tokens.idOf(child) ?? "";
+  const { origins: _origins, ...older } = (await core?.tokens.get(id))?.value ?? {};
+  await core?.root.write([{ key: `token/id/${id}`, value: older }]);
+  core?.sessions.clear();
+  const orphan = (await make(child, "auth/token/create-orphan", { policies: ["maker"] })).client_token;
+  holdRevocation();
+  await block("mapping/userpass/alice");
+  expect(await may(orphan)).toBe(invalidToken);
+});
+
+test("a secret of a blocked mount seeds nothing until it is restored", async () => {
+  await h.ask("update", "secret/app/seed", { password: "correct horse" });
+  await block("mount/secret");
+  const adopted = mountOf("AuthMethod", "userpass", "userpass", {});
+  const secrets = { password: { path: "secret/app/seed", key: "password" } };
+  const documents = [{ ...adopted, metadata: { ...adopted.metadata, adopt: true } }, userOf("ann", [], { secrets })];
+  await h.target.apply(setOf("c1", ...documents), []);
+  await settled();
+  expect(await h.target.pending()).toMatchObject([{ error: "from_secret: secret/ is blocked" }]);
+  expect(await refusal(login(h, "ann"))).toMatch(/^invalid/);
+  await restore("mount/secret");
+  h.clock.advance(60_000);
+  await settled();
+  await login(h, "ann");
+});
+
+describe("what was under way when the block came", () => {
+  /** What is issued or leased waits for it. */
+  const gate = (): (() => void) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const quotas = h.vault.core?.quotas as unknown as Record<string, unknown>;
+    quotas["leased"] = (_mount: unknown, _path: unknown, _role: unknown, issue: () => unknown) => promise.then(issue);
+    return () => {
+      delete quotas["leased"];
+      resolve();
+    };
+  };
+
+  test("leaves no token", async () => {
+    const alice = (await login(h, "alice")).client_token;
+    for (const what of ["person/userpass/alice", "mapping/userpass/alice", "mount/auth/userpass"]) {
+      const fresh = (await login(h, "alice")).client_token;
+      const open = gate();
+      const creating = refusal(h.ask("update", "auth/token/create-orphan", { policies: ["maker"] }, fresh));
+      const entering = refusal(login(h, "alice"));
+      const wrapping = refusal(h.ask("read", "secret/app/one", {}, fresh, { wrapTtl: 60 }));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const release = holdRevocation();
+      await block(what);
+      const stored = await tokensLeft();
+      open();
+      expect([await creating, await entering, await wrapping]).toEqual([denied, denied, denied]);
+      expect(await tokensLeft()).toBe(stored);
+      release();
+      await settled();
+      await restore(what);
+      h.clock.advance(1);
+    }
+    expect(await may(alice)).toBe(invalidToken);
+  });
+
+  test("leaves no lease", async () => {
+    for (const [what, text] of [
+      ["person/userpass/alice", invalidToken],
+      ["mount/accounts", invalidToken],
+    ] as const) {
+      const alice = (await login(h, "alice")).client_token;
+      const open = gate();
+      const making = refusal(h.ask("read", "accounts/creds/db", {}, alice));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const release = holdRevocation();
+      await block(what);
+      open();
+      expect(await making).toBe(text);
+      release();
+      expect(outside.made).toBe(0);
+      expect(await h.vault.core?.root.list("lease/mount/")).toEqual([]);
+      await restore(what);
+      h.clock.advance(1);
+    }
+  });
+
+  test("leaves no secret id, although the mount keeps it where nobody else looks", async () => {
+    await h.ask("update", "sys/auth/approle", { type: "approle" });
+    await h.ask("update", "auth/approle/role/ci", { token_policies: ["maker"] });
+    const { role_id } = (await h.ask("read", "auth/approle/role/ci/role-id")).data as { role_id: string };
+    const { client_token: alice, entity_id: id } = await login(h, "alice");
+    const { promise, resolve } = Promise.withResolvers<void>();
+    h.tape.block = promise;
+    const secret_id = "0123456789abcdef0123456789abcdefXYZ";
+    const issuing = h.ask("update", "auth/approle/role/ci/custom-secret-id", { secret_id }, alice);
+    await new Promise((wake) => setTimeout(wake, 20));
+    const core = h.vault.core;
+    if (!core) throw new Error("sealed");
+    const by = { display_name: "root", entity_id: "" };
+    const about = { type: "person", ids: [id], logins: [] } as const;
+    const spec = { about, id: "b", name: "alice", reason: "x", by, since: h.clock.now() };
+    const seq = core.generation.record.seq + 1;
+    const ops = [core.revocations.begin(core.tasks, "b", seq)];
+    await core.ledger.edit(() => ({ put: [declarationOf(spec)], remove: [], ops }));
+    await core.tasks.run();
+    expect((await core.revocations.progress("b")).whole).toBe(false);
+    h.tape.block = null;
+    resolve();
+    await issuing;
+    h.clock.advance(60_000);
+    await settled();
+    expect(await blocked(`person/${id}`)).toMatchObject({ state: "revoked", secret_ids: { revoked: 1 } });
+    await restore(`person/${id}`);
+    expect(await refusal(h.ask("update", "auth/approle/login", { role_id, secret_id }, null))).toMatch(/^invalid/);
   });
 });
 

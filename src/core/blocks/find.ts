@@ -71,10 +71,8 @@ async function personOf(call: CoreCall, name: string): Promise<About> {
     throw invalid(`${quoted(name)} may be ${who}: give the id`);
   }
   if (one.unseen) call.warn(`nobody has logged in as ${quoted(name)} yet; it is blocked all the same`);
-  const { identity, mounts } = call.generation;
   const { id, aliases } = one.entity;
-  const merged = identity.person(id)?.spec.merged ?? [];
-  return { type: "person", ids: [id, ...merged], logins: placesOf(aliases, mounts) };
+  return { type: "person", ids: [id], logins: placesOf(aliases, call.generation.mounts) };
 }
 
 function mappingOf({ generation }: CoreCall, name: string): About {
