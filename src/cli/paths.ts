@@ -41,7 +41,7 @@ export function showAnswer(io: Io, { body }: Answer, options: ShowOptions): void
 const kvRoutes = new Set(["config", "data", "delete", "destroy", "metadata", "subkeys", "undelete"]);
 
 /** Nothing is at a path; where it is one of `writ kv`'s, that is said. */
-async function absent(client: Client, path: string, { body }: Answer, below = "data"): Promise<CommandError> {
+export async function absent(client: Client, path: string, { body }: Answer, below = "data"): Promise<CommandError> {
   const said = ((body?.["errors"] ?? []) as readonly unknown[]).map((text) => plain(String(text))).join("; ");
   const text = `there is nothing at ${path}${said === "" ? "" : `: ${said}`}`;
   const { body: found } = await client.call(

@@ -9,8 +9,9 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { isatty } from "node:tty";
-import { apiPath, type Client, CommandError, dataIn } from "./client.ts";
+import { apiPath, type Client, CommandError, dataIn, remote } from "./client.ts";
 import type { Io } from "./io.ts";
+import { absent } from "./paths.ts";
 
 type Body = Readonly<Record<string, unknown>>;
 
@@ -39,11 +40,14 @@ const name = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
 /** Reads a path as `writ read` does; of KV version 2, the secret itself. */
 async function readSecret(client: Client, path: string): Promise<Secret> {
-  const { body } = await client.call("GET", apiPath(path));
+  const answer = await client.call("GET", apiPath(path), undefined, [404]);
+  const { body, status } = answer;
   const data = dataIn(body);
+  // A version that is deleted is told of with 404, too.
+  if (status === 404 && data["metadata"] === undefined) throw await absent(client, path, answer);
   const inner =
     data["metadata"] !== undefined && typeof data["data"] === "object" ? (data["data"] as Body | null) : data;
-  if (inner === null) throw new CommandError(`the newest version of ${path} is deleted`);
+  if (inner === null) throw new CommandError(`the newest version of ${path} is deleted`, remote);
   const id = typeof body?.["lease_id"] === "string" ? body["lease_id"] : "";
   const lease = { id, renewable: body?.["renewable"] === true, ttl: Number(body?.["lease_duration"] ?? 0) };
   return { fields: inner, lease: id === "" ? null : lease };
