@@ -61,6 +61,20 @@ describe("AppRole in a vault", () => {
     expect(tokens).toHaveLength(10);
   });
 
+  it("takes nothing for an accessor that is none: they are names in storage", async () => {
+    const h = await prepared();
+    const { secret_id } = await idsOf(h);
+    const own = (await h.ask("update", "auth/approle/role/app/secret-id/lookup", { secret_id })).data;
+    const accessor = text(own?.["secret_id_accessor"]);
+    for (const name of ["x", `./${accessor}`, `../x/${accessor}`, `${accessor}/`, `/${accessor}`, "a\0b", "..", "é"]) {
+      for (const way of ["lookup", "destroy"]) {
+        const asked = h.ask("update", `auth/approle/role/app/secret-id-accessor/${way}`, { secret_id_accessor: name });
+        expect(await refusal(asked), `${way} ${name}`).toMatch(/^not_found/);
+      }
+    }
+    await h.ask("update", "auth/approle/role/app/secret-id-accessor/lookup", { secret_id_accessor: accessor });
+  });
+
   it("reads, sets and resets fields at paths of their own", async () => {
     const h = await prepared({ secret_id_ttl: 60 });
     const at = (part: string) => `auth/approle/role/APP/${part}`;

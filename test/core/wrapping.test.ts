@@ -1,3 +1,4 @@
+import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { describe, expect, it } from "vitest";
 import { envelopeOf } from "../../src/core/envelope.ts";
 import type { Operation, Response } from "../../src/sdk/request.ts";
@@ -215,6 +216,12 @@ describe("a wrapped answer", () => {
     expect(await refusal(h.ask("update", "sys/rekey/update", {}, h.root, { wrapTtl: 60, share }))).toMatch(
       /cannot be wrapped/,
     );
+    for (const [operation, path, data] of [
+      ["read", "sys/metrics", { format: "prometheus" }],
+      ["update", "sys/storage/backup", { recipients: [await identityToRecipient(await generateX25519Identity())] }],
+    ] as const) {
+      expect(await refusal(h.ask(operation, path, data, h.root, { wrapTtl: 60 })), path).toMatch(/cannot be wrapped/);
+    }
     const long = `secret/metadata/${"x".repeat(900)}`;
     expect(await refusal(h.ask("read", long, {}, h.root, { wrapTtl: 60 }))).toMatch(/^invalid/);
   });
