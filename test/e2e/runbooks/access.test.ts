@@ -1,8 +1,8 @@
 // The runbooks about people and their tokens, run as they stand on the operations page.
 
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, vi } from "vitest";
 import { until } from "../server.ts";
-import { Machine } from "./machine.ts";
+import { Machine, onLinux } from "./machine.ts";
 
 // Real processes on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
@@ -28,7 +28,7 @@ async function make(token: string, how: "create" | "create-orphan"): Promise<Mad
 const secret = "secret/data/payments/db";
 const reads = async (token: string): Promise<boolean> => (await machine.ask(token, secret)).status === 200;
 
-test("Leaked token", async () => {
+onLinux("Leaked token", async () => {
   const leaked = await machine.login();
   const child = await make(leaked, "create");
   const orphan = await make(leaked, "create-orphan");
@@ -64,7 +64,7 @@ test("Leaked token", async () => {
   await machine.must("writ token lookup --self");
 });
 
-test("Everybody out", async () => {
+onLinux("Everybody out", async () => {
   const token = await machine.login();
   const book = machine.runbook("Everybody out");
   const REASON = "something is wrong";

@@ -1,9 +1,9 @@
 // The runbooks about Git and its forge, run as they stand on the operations page.
 
 import { readFileSync } from "node:fs";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, vi } from "vitest";
 import { git, until } from "../server.ts";
-import { Machine } from "./machine.ts";
+import { Machine, onLinux } from "./machine.ts";
 
 // Real processes on a machine that may be busy.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
@@ -25,7 +25,7 @@ async function change(n: number): Promise<void> {
   await machine.push();
 }
 
-test("Leaked webhook secret", async () => {
+onLinux("Leaked webhook secret", async () => {
   const { forge } = machine;
   const leaked = forge.secret;
   expect(await forge.deliver("somebody-guesses-a-secret")).toBe(401);
@@ -56,7 +56,7 @@ test("Leaked webhook secret", async () => {
   expect(await forge.deliver(forge.secret)).toBe(202);
 });
 
-test("Bad commit merged", async () => {
+onLinux("Bad commit merged", async () => {
   const { forge } = machine;
   const clone = `${machine.folder}/policies`;
   await change(1);
@@ -90,7 +90,7 @@ test("Bad commit merged", async () => {
   expect(lines.map((line) => /plans +(ok|permission denied)/.exec(line)?.[1])).toEqual(["ok", "permission denied"]);
 });
 
-test("Forge down", async () => {
+onLinux("Forge down", async () => {
   const { forge } = machine;
   const token = await machine.login();
   await forge.stop();

@@ -3,9 +3,9 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, vi } from "vitest";
 import { git, until } from "../server.ts";
-import { Machine } from "./machine.ts";
+import { Machine, onLinux } from "./machine.ts";
 import type { Runbook } from "./runbook.ts";
 
 // Real processes on a machine that may be busy.
@@ -43,7 +43,7 @@ async function expectShares(old: readonly string[], fresh: readonly string[]): P
   expect((await machine.ask(await machine.login(), "secret/data/payments/db")).body).toContain('"password":"first"');
 }
 
-test("Lost share", async () => {
+onLinux("Lost share", async () => {
   const book = machine.runbook("Lost share");
   book.sees(await machine.must("writ status"));
   // The first one is lost.
@@ -58,7 +58,7 @@ test("Lost share", async () => {
   await expectShares(present, fresh);
 });
 
-test("Leaked unseal share", async () => {
+onLinux("Leaked unseal share", async () => {
   const book = machine.runbook("Leaked unseal share");
   const old = machine.shares.slice(0, 2);
   writeFileSync(join(machine.folder, "stolen"), old.join("\n"));
@@ -74,7 +74,7 @@ test("Leaked unseal share", async () => {
   await expectShares(old, fresh);
 });
 
-test("Break glass", async () => {
+onLinux("Break glass", async () => {
   const book = machine.runbook("Break glass");
   const [first = "", second = ""] = machine.shares;
   const password = /One-time password: (.+)/.exec(await book.step("--init"))?.[1] ?? "";
@@ -102,7 +102,7 @@ test("Break glass", async () => {
   expect((await machine.run("writ operator generate-root --init", {})).code).toBe(2);
 });
 
-test("Lost operator", async () => {
+onLinux("Lost operator", async () => {
   const [env, clone] = [{ env: { VAULT_TOKEN: machine.root } }, join(machine.folder, "policies")];
   const entity = "apiVersion: writ/v1\nkind: Entity\nmetadata: { name: grace }\n";
   const spec = "spec: { aliases: [{ mount: userpass, name: grace }], policies: [payments-read] }\n";

@@ -5,10 +5,14 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect } from "vitest";
+import { expect, test } from "vitest";
 import { freePort, git, main, root, runToEnd, until } from "../server.ts";
 import { Forge } from "./forge.ts";
 import { Runbook, stepsOf, type Shell, type StepOptions } from "./runbook.ts";
+
+/** The page is for Linux, as its tools are. */
+export const onLinux = test.skipIf(process.platform !== "linux");
+if (process.platform !== "linux") console.error("this is not Linux: the runbook is skipped");
 
 const places = /(?<![\w.~-])\/(?:etc|run|var\/(?:lib|log|cache))\/writ(?![\w-])/g;
 

@@ -3,9 +3,9 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, vi } from "vitest";
 import { until } from "../server.ts";
-import { Machine } from "./machine.ts";
+import { Machine, onLinux } from "./machine.ts";
 import { stepsOf } from "./runbook.ts";
 
 // Real processes on a machine that may be busy.
@@ -25,7 +25,7 @@ afterAll(async () => {
 const secret = "secret/data/payments/db";
 const env = (token: string): { env: Record<string, string> } => ({ env: { VAULT_TOKEN: token } });
 
-test("Restore from backup", async () => {
+onLinux("Restore from backup", async () => {
   const identity = await generateX25519Identity();
   writeFileSync(join(machine.folder, "identity.txt"), `${identity}\n`, { mode: 0o600 });
   const [kept, revoked] = [await old.login(), await old.login()];
