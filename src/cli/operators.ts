@@ -69,7 +69,11 @@ export function repository(program: Command, shell: Shell): void {
     .description("Applies a commit that the branch has or had, and holds the vault there, whatever is pushed")
     .argument("<commit>", "its id, or a beginning of it that no other has")
     .option("--reason <text>", "why, for status and the audit", "")
-    .option("--allow-protected", "removes protected documents too, where that commit lacks them", false)
+    .option(
+      "--allow-protected",
+      "removes what is protected too, and mounts with their data, where that commit lacks them",
+      false,
+    )
     .action((commit: string, options: PinOptions) =>
       online(shell, pins, (module, client) => module.pin(client, io, commit, options)),
     );

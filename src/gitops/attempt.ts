@@ -8,7 +8,7 @@ import { sliced, type Work } from "../lib/slices.ts";
 import { isVaultError } from "../sdk/errors.ts";
 import type { Change, Commit, CommitSet, Declaration, Target } from "../sdk/kind.ts";
 import { SourceError } from "./explain.ts";
-import { locate, type Order } from "./pin.ts";
+import { locate, losses, type Order } from "./pin.ts";
 import { applying, entryOf, keep, type Memory, type Pin, recall } from "./record.ts";
 import type { Held, Verdict } from "./status.ts";
 import type { Shelf, Workshop } from "./workshop.ts";
@@ -187,7 +187,9 @@ async function hold(attempt: Attempt): Promise<Verdict | null> {
   const { tools, current, set, pin } = attempt;
   if (pin?.allowProtected) return null;
   const maxDeletions = pin === null ? tools.settings.maxDeletions : Infinity;
-  const reasons = await sliced(tools.holding(current?.declarations ?? [], set?.declarations ?? [], { maxDeletions }));
+  const before = current?.declarations ?? [];
+  const unusual = await sliced(tools.holding(before, set?.declarations ?? [], { maxDeletions }));
+  const reasons = pin === null ? unusual : [...unusual, ...losses(before, attempt.changes)];
   return reasons.length === 0 ? null : unless(attempt, { for: "deletions", reasons });
 }
 

@@ -3,7 +3,7 @@
 // is enough, so that a remote that is away or was rewritten takes nothing from a person in need.
 
 import { type Problem, VaultError } from "../sdk/errors.ts";
-import type { Commit } from "../sdk/kind.ts";
+import { type Change, type Commit, type Declaration, declarationKey } from "../sdk/kind.ts";
 import { SourceError } from "./explain.ts";
 import type { Memory } from "./record.ts";
 import type { Verdict } from "./status.ts";
@@ -66,6 +66,20 @@ export async function locate(workshop: Workshop, name: string, known: Known): Pr
   const now = await look();
   if (now instanceof VaultError) throw now;
   return now;
+}
+
+/** What a commit loses for good: mounts that it lacks, and that take their data with them. */
+export function losses(before: readonly Declaration[], changes: readonly Change[]): readonly string[] {
+  const gone = new Set(
+    changes.flatMap(({ action, kind, mount, name }) =>
+      action === "delete" ? [declarationKey(kind, mount, name)] : [],
+    ),
+  );
+  return before
+    .filter(
+      ({ kind, mount, name, spec }) => spec["on_remove"] === "delete" && gone.has(declarationKey(kind, mount, name)),
+    )
+    .map(({ kind, name }) => `${kind} ${name} says on_remove: delete, and this commit lacks it: its data would go`);
 }
 
 const maxTold = 10;

@@ -27,7 +27,10 @@ const pinFields = {
     clear: true,
     pattern: "^[^\\p{Cc}]{0,200}$",
   }),
-  allow_protected: field.bool("Removes what is protected too, where that commit does not have it", { default: false }),
+  allow_protected: field.bool(
+    "Removes what is protected too, and mounts with their data, where that commit does not have them",
+    { default: false },
+  ),
   wait: waitField,
 } as const;
 

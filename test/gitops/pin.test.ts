@@ -7,7 +7,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { ApplyError } from "../../src/sdk/kind.ts";
 import { VaultError } from "../../src/sdk/errors.ts";
 import type { Wanted } from "../../src/gitops/pin.ts";
-import { type Bench, bench, git, sweep, Upstream } from "./kit.ts";
+import { type Bench, bench, git, lines, sweep, Upstream } from "./kit.ts";
 
 afterAll(sweep);
 
@@ -326,6 +326,29 @@ describe("refused are", () => {
       /^invalid: .*allow_protected.*; guard is protected$/,
     );
     expect(await one.reconciler.pinned()).toBeNull();
+    await one.reconciler.pin(wanted(first, { allowProtected: true }));
+    expect(one.target.names()).toEqual(["alpha"]);
+    await one.reconciler.close();
+  });
+
+  test("a commit that lacks a mount which takes its data along, unless that is allowed", async () => {
+    const compile: typeof lines = async (...args) => {
+      const found = await lines(...args);
+      const declarations = found.declarations.map((each) =>
+        each.name === "store" ? { ...each, kind: "SecretEngine", spec: { ...each.spec, on_remove: "delete" } } : each,
+      );
+      return { ...found, declarations };
+    };
+    const upstream = new Upstream();
+    const first = upstream.commit({ "a.yaml": "alpha\n" });
+    const one = await bench(upstream, { compile });
+    await one.reconciler.sync();
+    upstream.commit({ "a.yaml": "alpha\nstore\n" });
+    await one.reconciler.sync();
+    expect(await refusalOf(one.reconciler.pin(wanted(first)))).toMatch(
+      /^invalid: .*allow_protected.*; SecretEngine store says on_remove: delete.*its data would go$/,
+    );
+    expect(one.target.names()).toEqual(["alpha", "store"]);
     await one.reconciler.pin(wanted(first, { allowProtected: true }));
     expect(one.target.names()).toEqual(["alpha"]);
     await one.reconciler.close();
