@@ -29,9 +29,10 @@ class Chunk {
     this.#ends = ends;
   }
 
-  /** Bytes that it holds, where its memory is more than its lines take. */
+  /** Bytes that it holds: its memory is up to twice what its lines take, or a part of one that others have too. */
   get held(): number {
-    return this.bytes.byteOffset === 0 ? this.bytes.buffer.byteLength : this.bytes.length;
+    const { length, buffer } = this.bytes;
+    return buffer.byteLength <= 2 * length ? buffer.byteLength : length;
   }
 
   get lines(): readonly Uint8Array[] {
