@@ -173,7 +173,7 @@ export class Machine implements Shell {
       GIT_CONFIG_GLOBAL: join(this.folder, "home/.gitconfig"),
       MACHINE: this.folder,
       VAULT_ADDR: this.path("unix:///run/writ/writ.sock"),
-      NODE_COMPILE_CACHE: join(tmpdir(), "writ-compiled"),
+      NODE_COMPILE_CACHE: join(root, ".cache/compiled"),
       GIT_AUTHOR_NAME: "Ada",
       GIT_AUTHOR_EMAIL: "ada@example.com",
       GIT_COMMITTER_NAME: "Ada",
