@@ -65,12 +65,13 @@ type Serve = (bindings: Bindings, target: Target, id: string) => Promise<Answer 
 
 export const webhookPath = "/v1/sys/gitops/webhook";
 
-const index = `Writ, a vault whose authorization is code.
+/** For a person who looks here. The host is as he wrote it, and was checked to be one. */
+const indexOf = ({ socket, headers }: IncomingMessage): string => `Writ, a vault whose authorization is code.
 
 The API is below /v1/ and speaks the Vault protocol:
 
-  export VAULT_ADDR=http://<this address>
-  vault status
+  export VAULT_ADDR=${"encrypted" in socket ? "https" : "http"}://${headers.host ?? ""}
+  writ status
 
 The state of this server: /v1/sys/seal-status and /v1/sys/health
 `;
@@ -169,7 +170,12 @@ export function createApp(options: AppOptions): App {
   }
   app.all(
     "/",
-    on(async () => ({ status: 200, body: index, type: "text/plain; charset=utf-8", headers: pageHeaders(door) })),
+    on(async ({ incoming }) => ({
+      status: 200,
+      body: indexOf(incoming),
+      type: "text/plain; charset=utf-8",
+      headers: pageHeaders(door),
+    })),
   );
   app.all(
     "*",

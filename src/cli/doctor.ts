@@ -3,12 +3,14 @@
 
 import { createConnection } from "node:net";
 import { readFileSync, statSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { explain } from "../gitops/explain.ts";
 import { openSettings } from "../gitops/settings.ts";
 import { readTls } from "../lib/tls.ts";
 import { parsePlace } from "../lib/address.ts";
 import { GitError } from "../lib/git.ts";
-import { silent } from "../lib/log.ts";
+import { type Fields, silent } from "../lib/log.ts";
+import { wrongDeployKey, wrongKnownHosts } from "../lib/sshFiles.ts";
 import { probeRemote } from "../lib/remote.ts";
 import { audits, seals, storages } from "../registry.ts";
 import { isVaultError } from "../sdk/errors.ts";
@@ -57,9 +59,32 @@ async function storage({ storage: { type, settings } }: Config): Promise<readonl
   }
 }
 
+/** What is wrong with a file that ssh reads. */
+async function wrong(
+  name: string,
+  file: string | undefined,
+  look: (text: Buffer) => string | null,
+): Promise<readonly Finding[]> {
+  if (file === undefined) return [];
+  try {
+    const found = look(await readFile(file));
+    return found === null ? [] : [fault(`gitops.${name} ${found}`)];
+  } catch (error) {
+    return [
+      fault(
+        `gitops.${name} cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown"}): is the path right?`,
+      ),
+    ];
+  }
+}
+
 async function gitops({ gitops: section }: Config): Promise<readonly Finding[]> {
   if (section === null) return [ok("not configured")];
   const { remote, branch, webhook } = await openSettings(section);
+  const keys = [
+    ...(await wrong("deploy_key_file", section.deploy_key_file, wrongDeployKey)),
+    ...(await wrong("known_hosts_file", section.known_hosts_file, wrongKnownHosts)),
+  ];
   const hook =
     webhook === null
       ? warning("no webhook: a push is seen at the next poll only")
@@ -68,10 +93,16 @@ async function gitops({ gitops: section }: Config): Promise<readonly Finding[]> 
     const found = await probeRemote(remote, `refs/heads/${branch}`);
     if (!found)
       return [fault(`${remote.url} answers, but has no branch ${branch}: check gitops.branch, or push it`), hook];
-    return [ok(`${remote.url} answers, and has the branch ${branch}`), hook];
+    return [ok(`${remote.url} answers, and has the branch ${branch}`), ...keys, hook];
   } catch (error) {
     if (!(error instanceof GitError)) throw error;
-    return [fault(`${remote.url}: ${explain(error).message}`), hook];
+    // The cause, where it is known from the files already.
+    if (keys.length > 0) return [...keys, hook];
+    const message = explain(error).message.replace(/: it is tried again$/, "");
+    const more = /cannot be reached/.test(message)
+      ? ": is its name right, and the way there open from this machine?"
+      : "";
+    return [fault(`${remote.url}: ${message}${more}`), hook];
   }
 }
 
@@ -91,11 +122,17 @@ async function listener({ address, tls }: Config["listeners"][number]): Promise<
   const busy = await answers(address);
   const findings = [ok(busy ? "somebody listens there: this server, if it runs" : "free")];
   if (tls === null) return findings;
-  const said: string[] = [];
-  const log = { ...silent, warn: (message: string) => void said.push(message) };
-  await readTls(tls, Date.now(), log);
-  const found = said.length === 0 ? [ok("the certificate and its key fit, and are valid")] : said.map(warning);
-  return [...findings, ...found];
+  const said: Finding[] = [];
+  const warn = (message: string, dates: Fields = {}): void => {
+    const [date = ""] = Object.values(dates).map(String);
+    const useless = /expired|not valid yet/.test(message);
+    const what = /expire/.test(message) ? "put a new one in its place and send SIGHUP" : "look at the clock, or wait";
+    const text = date === "" ? message : `${message} (${date}): ${what}`;
+    said.push(useless ? fault(text) : warning(text));
+  };
+  await readTls(tls, Date.now(), { ...silent, warn });
+  if (said.length === 0) said.push(ok("the certificate and its key fit, and are valid"));
+  return [...findings, ...said];
 }
 
 const slackMs = 5 * 60 * 1000;

@@ -24,6 +24,14 @@ export interface TlsOptions extends SecureContextOptions {
   readonly rejectUnauthorized: boolean;
 }
 
+/** By OpenSSL's code, where it is not that there is no key. */
+const faults: Readonly<Record<string, string>> = {
+  ERR_OSSL_X509_KEY_VALUES_MISMATCH: "tls_key_file is not the key of tls_cert_file",
+  ERR_SSL_EE_KEY_TOO_SMALL: "tls_cert_file has too weak a key: RSA needs 2048 bits or more, or take EC P-256",
+  ERR_SSL_CA_KEY_TOO_SMALL: "tls_cert_file has an authority with too weak a key: RSA needs 2048 bits or more",
+  ERR_SSL_CA_MD_TOO_WEAK: "tls_cert_file is signed with too weak a hash: have it made anew with SHA-256",
+};
+
 const day = 24 * 3600 * 1000;
 
 /** Of TLS 1.2 only what keeps a recorded connection shut once the server's key is known, and is authenticated encryption:
@@ -54,7 +62,7 @@ function certificate(name: string, pem: Buffer): X509Certificate {
 /** Reads and checks the files. Throws an Error that names the setting at fault. `now` is milliseconds since 1970. */
 export async function readTls(tls: Tls, now: number, log: Logger): Promise<TlsOptions> {
   const cert = await readPublic("tls_cert_file", tls.certFile);
-  const { validToDate, validFromDate } = certificate("tls_cert_file", cert);
+  const { validToDate, validFromDate, subjectAltName, signatureAlgorithm } = certificate("tls_cert_file", cert);
   const key = await readSecretFile("tls_key_file", tls.keyFile);
   const ca = tls.clientCaFile === null ? null : await readPublic("tls_client_ca_file", tls.clientCaFile);
   if (ca !== null) certificate("tls_client_ca_file", ca);
@@ -71,12 +79,12 @@ export async function readTls(tls: Tls, now: number, log: Logger): Promise<TlsOp
     createSecureContext(options);
   } catch (error) {
     const { code } = error as { code?: string };
-    const why =
-      code === "ERR_OSSL_X509_KEY_VALUES_MISMATCH"
-        ? "is not the key of tls_cert_file"
-        : "holds no PEM key without a passphrase";
-    throw new Error(`tls_key_file ${why}`, { cause: error });
+    throw new Error(faults[code ?? ""] ?? "tls_key_file holds no PEM key without a passphrase", { cause: error });
   }
+  if (subjectAltName === undefined)
+    log.warn("the TLS certificate names no host (subjectAltName): clients refuse it; have it made anew with its names");
+  if (/sha1|md5/i.test(signatureAlgorithm ?? ""))
+    log.warn("the TLS certificate is signed with a hash that clients refuse: have it made anew with SHA-256");
   const until = validToDate.getTime();
   if (validFromDate.getTime() > now)
     log.warn("the TLS certificate is not valid yet", { from: validFromDate.toISOString() });

@@ -126,3 +126,65 @@ test("a webhook secret that others may read, and a clock that is behind", async 
   expect(stdout).toMatch(/fault +clock: the clock is behind/);
   expect(stdout).toMatch(/2 to mend/);
 });
+
+/** A certificate of its own, `days` long. */
+function certify(name: string, key: readonly string[], days: string, alt: string): void {
+  const run = (...args: readonly string[]): void =>
+    void execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
+  writeFileSync(file("extensions"), alt);
+  run("req", ...key, "-nodes", "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", "/CN=a");
+  const own = ["-signkey", `${name}.key`, "-out", `${name}.pem`, "-days", days, "-extfile", "extensions"];
+  run("x509", "-req", "-in", `${name}.csr`, ...own);
+}
+const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+const alt = "subjectAltName=IP:127.0.0.1\n";
+
+test.each([
+  ["too weak a key", ["-newkey", "rsa:1024"], "30", alt, 1, /fault +listener .*too weak a key: RSA needs 2048 bits/],
+  [
+    "one that has expired",
+    ec,
+    "0",
+    alt,
+    1,
+    /fault +listener .*has expired \(.*\): put a new one in its place and send SIGHUP/,
+  ],
+  ["one that names no host", ec, "30", "basicConstraints=CA:FALSE\n", 0, /warning +listener .*names no host/],
+] as const)("a certificate: %s", async (name, key, days, extensions, code, words) => {
+  const at = name.replaceAll(" ", "-");
+  certify(at, key, days, extensions);
+  const found = await doctor(config((text) => text.replace("tls.pem", `${at}.pem`).replace("tls.key", `${at}.key`)));
+  expect(found.stdout).toMatch(words);
+  // A clock that an earlier test set back is a fault of its own.
+  if (code === 1) expect(found.code).toBe(1);
+});
+
+test.each([
+  ["a key with a passphrase", "locked", "hosts", /fault +gitops: gitops\.deploy_key_file has a passphrase: make one/],
+  ["a key that is none", "hook", "hosts", /fault +gitops: gitops\.deploy_key_file holds no private key/],
+  ["no host keys", "plain", "nothing", /fault +gitops: gitops\.known_hosts_file holds no host key: ssh-keyscan/],
+  ["no file of host keys", "plain", "nowhere", /fault +gitops: gitops\.known_hosts_file cannot be read \(ENOENT\)/],
+  ["a remote that does not answer", "plain", "hosts", /fault +gitops: .*cannot be reached: is its name right/],
+] as const)("ssh: %s", async (_name, key, hosts, words) => {
+  for (const [made, passphrase] of [
+    ["plain", ""],
+    ["locked", "long enough"],
+  ] as const) {
+    rmSync(file(made), { force: true });
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", passphrase, "-f", file(made)], {
+      stdio: "ignore",
+      input: "y",
+    });
+  }
+  chmodSync(file("hook"), 0o600);
+  writeFileSync(file("nothing"), "# none yet\n");
+  writeFileSync(
+    file("hosts"),
+    "127.0.0.1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBHRjy9VryLOcl7YENWV5DmsKqQMAkSWxgYzn4SbE5JP\n",
+  );
+  const remote = `remote: ssh://git@127.0.0.1:1/a.git\n  deploy_key_file: ${key}\n  known_hosts_file: ${hosts}\n`;
+  const { code, stdout } = await doctor(
+    config((text) => text.replace(/remote: \S+\n {2}allow_file_remote: true\n/, remote)),
+  );
+  expect([code, stdout]).toEqual([1, expect.stringMatching(words)]);
+});
