@@ -139,6 +139,18 @@ describe("a TLS listener", () => {
   });
 });
 
+it("tells a person who looks at / where the API is, and strangers no version", async () => {
+  const plain = await start();
+  const secure = await start({ listen: { tls: await read(tls("first")) } });
+  const look = async (url: string): Promise<string> =>
+    (await promisify(execFile)("curl", ["-sS", "--max-time", "10", "--cacert", file("ours.pem"), url])).stdout;
+  const text = await look(`http://127.0.0.1:${plain.port}/`);
+  expect(text).toContain(`export VAULT_ADDR=http://127.0.0.1:${plain.port}\n`);
+  expect(text).not.toContain("2.0.0");
+  expect(await look(`https://127.0.0.1:${secure.port}/`)).toContain(`VAULT_ADDR=https://127.0.0.1:${secure.port}\n`);
+  expect(await look(`http://127.0.0.1:${plain.port}/ui/vault`)).toContain("the API is below /v1/");
+});
+
 describe("files that cannot be used", () => {
   it.each([
     ["the key of another certificate", { keyFile: "second.key" }, "tls_key_file is not the key of tls_cert_file"],
