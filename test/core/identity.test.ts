@@ -67,7 +67,13 @@ describe("entities", () => {
   it("refuse what makes no sense, and nothing has changed", async () => {
     const h = await world();
     const ada = await idOf(h, "identity/entity/name/ada");
-    await idOf(h, "identity/entity/name/bob");
+    const bob = await idOf(h, "identity/entity/name/bob");
+    const eve = await idOf(h, "identity/entity/name/eve");
+    const mount_accessor = h.accessors["userpass"];
+    const alias = (name: string, canonical_id: string) =>
+      h.ask("update", "identity/entity-alias", { name, mount_accessor, canonical_id });
+    const known = (await alias("bobby", bob)).data?.["id"];
+    await alias("evie", eve);
     const before = h.vault.core?.generation.record.seq;
     const wrong: [string, Record<string, unknown>, RegExp][] = [
       ["entity", { id: "nobody" }, /^invalid: entity not found from id$/],
@@ -80,6 +86,22 @@ describe("entities", () => {
       ["entity", { name: "/a" }, /^invalid: "name"/],
       ["entity/batch-delete", {}, /missing entity ids/],
       ["entity/merge", {}, /missing entity id to merge to/],
+      ["entity/merge", { to_entity_id: ada }, /missing entity ids to merge from/],
+      [
+        "entity/merge",
+        { to_entity_id: ada, from_entity_ids: [bob, eve], conflicting_alias_ids_to_keep: ["a", "b"] },
+        /aliases conflicts cannot be resolved/,
+      ],
+      ["entity/merge", { to_entity_id: "x", from_entity_ids: ada }, /entity id to merge to is invalid/],
+      ["entity/merge", { to_entity_id: ada, from_entity_ids: "x" }, /entity id to merge from is invalid/],
+      ["entity/merge", { to_entity_id: ada, from_entity_ids: [bob, eve] }, /found in multiple fromEntities/],
+      [
+        "entity-alias",
+        { id: "x", name: "x", mount_accessor, canonical_id: ada },
+        /^invalid: invalid alias ID provided$/,
+      ],
+      ["entity-alias/id/x", { name: "x", mount_accessor, canonical_id: ada }, /^invalid: invalid alias ID provided$/],
+      ["entity-alias", { id: known, canonical_id: "x" }, /^invalid: given 'canonical_id' is not associated/],
       ["entity-alias", { name: "x" }, /'id' or 'mount_accessor' and 'name' must be provided/],
       ["entity-alias", { name: "x", mount_accessor: "kv_1" }, /^invalid: invalid mount accessor$/],
       ["entity-alias", { name: "x", mount_accessor: h.accessors["userpass"], canonical_id: "x" }, /canonical ID/],
