@@ -506,6 +506,24 @@ describe("a mount", () => {
     await login(h, "alice");
   });
 
+  test("that Git takes away stays blocked where it is back, also beside what took its place", async () => {
+    const engine = (name: string, path: string) =>
+      mountOf("SecretEngine", name, "kv", { path, options: { version: "1" } });
+    const apply = (id: string, ...documents: ReturnType<typeof engine>[]) =>
+      h.target.apply(setOf(id, ...documents), []);
+    await apply("c1", engine("vault", "from-git"));
+    await h.ask("update", "from-git/one", { a: "1" });
+    await block("mount/from-git");
+    await apply("c2", engine("other", "from-git"));
+    expect(await refusal(h.ask("read", "from-git/one"))).toMatch(/is blocked$/);
+    await apply("c3", engine("other", "from-git"), engine("vault", "elsewhere"));
+    expect(await refusal(h.ask("read", "elsewhere/one"))).toMatch(/is blocked$/);
+    await block("mount/elsewhere");
+    expect((await h.ask("list", "sys/blocks/")).data?.["keys"]).toHaveLength(1);
+    await restore("mount/from-git");
+    expect((await h.ask("read", "elsewhere/one")).data).toEqual({ a: "1" });
+  });
+
   test("of the vault itself is none; a name of two is refused", async () => {
     for (const name of ["sys", "auth/token", "token", "identity", "cubbyhole"]) {
       expect(await refusal(block(`mount/${name}`))).toMatch(/belongs to the vault itself/);
@@ -514,7 +532,7 @@ describe("a mount", () => {
     await h.ask("update", "sys/mounts/userpass", { type: "kv" });
     expect(await refusal(block("mount/userpass"))).toMatch(/may be userpass\/ or auth\/userpass\//);
     await block("mount/auth/userpass");
-    expect((await blocked("mount/auth/userpass"))["path"]).toBe("auth/userpass/");
+    expect(await blocked("mount/auth/userpass")).toMatchObject({ mounts: [{ path: "auth/userpass/" }] });
   });
 });
 
@@ -784,6 +802,16 @@ describe("what was under way when the block came", () => {
     await restore(`person/${id}`);
     expect(await refusal(h.ask("update", "auth/approle/login", { role_id, secret_id }, null))).toMatch(/^invalid/);
   });
+});
+
+test("two who block the same at once make one block", async () => {
+  const both = await Promise.all([
+    h.ask("update", "sys/blocks/person/userpass/alice", { reason: "one" }),
+    h.ask("update", "sys/blocks/person/userpass/alice", { reason: "two" }),
+  ]);
+  expect(both.map(({ data }) => data?.["reason"])).toEqual(["one", "one"]);
+  await settled();
+  expect(await blocked("person/userpass/alice")).toMatchObject({ state: "revoked" });
 });
 
 test("what was made while the block came is found: nobody gets a token past it", async () => {

@@ -16,11 +16,12 @@ export interface Place {
   readonly mount: string;
 }
 
-/** What it is about. A person is all entities and logins that were ever known as one since it was blocked. */
+/** What it is about, and all that this was ever known as since it was blocked: a person has several entities and logins, and a
+ *  mount that is gone may be back beside what took its place. */
 export type About =
   | { readonly type: "person"; readonly ids: readonly string[]; readonly logins: readonly Place[] }
-  | ({ readonly type: "mapping"; readonly kind: string } & Place)
-  | { readonly type: "mount"; readonly accessor: string; readonly path: string }
+  | { readonly type: "mapping"; readonly kind: string; readonly places: readonly Place[] }
+  | { readonly type: "mount"; readonly mounts: readonly { readonly accessor: string; readonly path: string }[] }
   | { readonly type: "address"; readonly range: string };
 
 export interface BlockSpec {
@@ -40,8 +41,8 @@ export interface BlockSpec {
 /** What tells it from others of its type: the same thing is blocked once. */
 export function keyOf(about: About): string {
   if (about.type === "person") return about.ids[0] ?? "";
-  if (about.type === "mapping") return `${about.accessor}/${about.kind}/${about.name}`;
-  return about.type === "mount" ? about.accessor : about.range;
+  if (about.type === "mapping") return `${about.places[0]?.accessor}/${about.kind}/${about.places[0]?.name}`;
+  return about.type === "mount" ? (about.mounts[0]?.accessor ?? "") : about.range;
 }
 
 export const specOf = ({ spec }: Declaration): BlockSpec => spec as unknown as BlockSpec;

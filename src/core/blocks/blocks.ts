@@ -24,8 +24,8 @@ export class Block {
   /** Whether that is more than what is written. */
   readonly learned: boolean;
   readonly origins: ReadonlySet<string>;
-  /** Accessor of the mount that is blocked as a whole; null for every other type. */
-  readonly accessor: string | null;
+  /** Of mounts that are blocked as a whole. */
+  readonly accessors: ReadonlySet<string>;
 
   constructor(declaration: Declaration, mounts: MountTable, identity: Directory) {
     this.declaration = declaration;
@@ -34,7 +34,7 @@ export class Block {
     const now = this.spec.lifted === undefined ? asNow(this.spec.about, mounts, identity) : this.spec.about;
     this.learned = !isDeepStrictEqual(now, this.spec.about);
     this.about = now;
-    this.accessor = now.type === "mount" ? now.accessor : null;
+    this.accessors = new Set(now.type === "mount" ? now.mounts.map(({ accessor }) => accessor) : []);
     this.origins = new Set(wordsOf(now));
   }
 
@@ -45,10 +45,13 @@ export class Block {
 
   /** Whether something of these origins is what it is about. */
   covers(origins: Origins): boolean {
-    return origins.some(
-      (origin) => this.origins.has(origin) || (this.accessor !== null && accessorIn(origin) === this.accessor),
-    );
+    return origins.some((origin) => this.origins.has(origin) || isIn(origin, this.accessors));
   }
+}
+
+function isIn(origin: string, accessors: ReadonlySet<string>): boolean {
+  const accessor = accessors.size === 0 ? null : accessorIn(origin);
+  return accessor !== null && accessors.has(accessor);
 }
 
 /** A mount moves with its accessor. Once that is gone, what is mounted at its path stands for it. */
@@ -73,8 +76,13 @@ function placeNow<T extends Place>(place: T, mounts: MountTable): T {
 
 function asNow(about: About, mounts: MountTable, identity: Directory): About {
   if (about.type === "person") return widened(about, mounts, identity);
-  if (about.type === "mapping") return placeNow(about, mounts);
-  return about.type === "mount" ? { ...about, ...nowAt(about.accessor, about.path, mounts) } : about;
+  if (about.type === "mapping") {
+    const places = about.places.flatMap((place) => [place, placeNow(place, mounts)]);
+    return { ...about, places: [...new Map(places.map((place) => [aliasKey(place), place])).values()] };
+  }
+  if (about.type !== "mount") return about;
+  const all = about.mounts.flatMap((one) => [one, nowAt(one.accessor, one.path, mounts)]);
+  return { ...about, mounts: [...new Map(all.map((one) => [one.accessor, one])).values()] };
 }
 
 /** The person with every entity, and every login of those, that one of his entities or logins leads to. */
@@ -104,7 +112,8 @@ export const placesOf = (aliases: readonly Alias[], mounts: MountTable): readonl
 
 function wordsOf(about: About): readonly string[] {
   if (about.type === "person") return [...about.ids.map(ofEntity), ...about.logins.map(ofLogin)];
-  return about.type === "mapping" ? [ofMapping(about)] : [];
+  if (about.type !== "mapping") return [];
+  return about.places.map(({ accessor, name }) => ofMapping({ accessor, kind: about.kind, name }));
 }
 
 export class Blocks {
@@ -123,7 +132,7 @@ export class Blocks {
     this.all = all;
     this.former = blocks.filter(({ spec }) => spec.lifted !== undefined);
     this.#origins = new Set(all.flatMap(({ origins }) => [...origins]));
-    this.#accessors = new Set(all.flatMap(({ accessor }) => accessor ?? []));
+    this.#accessors = new Set(all.flatMap(({ accessors }) => [...accessors]));
     const ranges = all.flatMap(({ about }) => (about.type === "address" ? about.range : []));
     this.#isBarred = ranges.length === 0 ? null : compileCidrs(ranges);
   }
@@ -137,11 +146,7 @@ export class Blocks {
 
   /** Whether what has these origins is good for nothing. */
   refuses(origins: Origins): boolean {
-    return origins.some((origin) => {
-      if (this.#origins.has(origin)) return true;
-      const accessor = this.#accessors.size === 0 ? null : accessorIn(origin);
-      return accessor !== null && this.#accessors.has(accessor);
-    });
+    return origins.some((origin) => this.#origins.has(origin) || isIn(origin, this.#accessors));
   }
 
   /** The same of what was made at a time. */

@@ -89,7 +89,7 @@ function mappingOf({ generation }: CoreCall, name: string): About {
     if (resource !== tokenRoles && resource.fields["token_policies"] === undefined) return [];
     const { accessor, path } = mounted;
     const mount = path.replace(/^auth\/|\/$/g, "");
-    return [{ type: "mapping", kind: resource.kind, accessor, name: object, mount }];
+    return [{ type: "mapping", kind: resource.kind, places: [{ accessor, name: object, mount }] }];
   });
   const [one, other] = found;
   if (one === undefined) throw missing(`there is no mapping ${quoted(rest)} at ${mounted.path}`);
@@ -110,7 +110,7 @@ function mountOf({ generation }: CoreCall, name: string): About {
     throw found.length > 0 ? invalid(`${quoted(name)} ${why}`) : missing(`${quoted(name)} ${why}`);
   }
   if (other !== undefined) throw invalid(`${quoted(name)} may be ${one.path} or ${other.path}: give the whole path`);
-  return { type: "mount", accessor: one.accessor, path: one.path };
+  return { type: "mount", mounts: [{ accessor: one.accessor, path: one.path }] };
 }
 
 function addressOf(name: string): About {
@@ -131,7 +131,11 @@ export async function aboutOf(call: CoreCall, type: BlockType, name: string): Pr
 export function isAbout(block: Block, about: About): boolean {
   if (about.type !== block.about.type) return false;
   if (about.type === "person") return block.covers(about.ids.map(ofEntity));
-  return about.type === "mapping" ? block.covers([ofMapping(about)]) : keyOf(about) === keyOf(block.about);
+  if (about.type === "mapping") {
+    return block.covers(about.places.map(({ accessor, name }) => ofMapping({ accessor, kind: about.kind, name })));
+  }
+  if (about.type === "mount") return about.mounts.some(({ accessor }) => block.accessors.has(accessor));
+  return keyOf(about) === keyOf(block.about);
 }
 
 /** The block that a name means: one that was made under it, one of that key, or one that is about what has the name now. */
@@ -155,9 +159,14 @@ export async function blockOf(call: CoreCall, type: BlockType, name: string): Pr
 export function documentsOf({ about }: Block, { identity, mounts, table }: Generation): readonly Declaration[] {
   const found = ((): readonly (Declaration | null)[] => {
     if (about.type === "person") return [...new Set(about.ids.map((id) => identity.holderOf(id)?.declaration ?? null))];
-    if (about.type === "mount") return [mounts.byAccessor(about.accessor)?.declaration ?? null];
+    if (about.type === "mount") {
+      return about.mounts.map(({ accessor }) => mounts.byAccessor(accessor)?.declaration ?? null);
+    }
     if (about.type === "address") return [];
-    return [table.get(about.kind, mounts.byAccessor(about.accessor)?.mount ?? null, about.name)];
+    return about.places.map(({ accessor, name }) => {
+      const mounted = mounts.byAccessor(accessor);
+      return mounted === null ? null : table.get(about.kind, mounted.mount, name);
+    });
   })();
   return found.flatMap((declaration) => (declaration?.source ? declaration : []));
 }

@@ -9,7 +9,7 @@ import { Mutex } from "../../lib/mutex.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import type { Json, ViewOp } from "../../sdk/view.ts";
 import type { Core } from "../core.ts";
-import { isLease, isToken, leaseOf, mountKey, nameOf } from "../leases/keys.ts";
+import { isLease, isToken, leaseOf, nameOf } from "../leases/keys.ts";
 import type { LeaseEntry } from "../leases/store.ts";
 import { dropAll } from "../subtree.ts";
 import type { Tasks } from "../tasks.ts";
@@ -146,13 +146,15 @@ export class Revocations {
 
   async #endTokens(id: string, tally: Tally): Promise<void> {
     const { tokens } = this.#core();
-    const { about, accessor } = this.#block(id);
+    const { about, accessors } = this.#block(id);
     // No token comes from an address, or from a secret engine.
-    if (about.type === "address" || (about.type === "mount" && !about.path.startsWith("auth/"))) return;
+    if (about.type === "address" || (about.type === "mount" && !about.mounts[0]?.path.startsWith("auth/"))) return;
     // What an index leads to goes first.
-    if (accessor !== null) await this.#sift(id, tally, tokens.madeBy(accessor));
+    for (const accessor of accessors) await this.#sift(id, tally, tokens.madeBy(accessor));
     if (about.type === "mapping") {
-      await this.#sift(id, tally, tokens.madeBy(about.accessor, about.kind, about.name));
+      for (const { accessor, name } of about.places) {
+        await this.#sift(id, tally, tokens.madeBy(accessor, about.kind, name));
+      }
     }
     tally.examined = 0;
     await this.#sift(id, tally, tokens.all());
@@ -203,17 +205,17 @@ export class Revocations {
   /** Those of the mount, and those that hang on no token that is stored. */
   async #endLeases(id: string, tally: Tally): Promise<void> {
     const { root, leases } = this.#core();
-    const { accessor, about } = this.#block(id);
+    const { accessors, about } = this.#block(id);
     if (about.type === "address") return;
-    const all = accessor !== null && (await root.list(mountKey(accessor, ""), { limit: 1 })).length > 0;
-    const folders = all ? [`${accessor}/`] : await root.list("lease/mount/");
+    const engine = about.type === "mount" && !about.mounts[0]?.path.startsWith("auth/");
+    const folders = engine ? [...accessors].map((accessor) => `${accessor}/`) : await root.list("lease/mount/");
     for (const folder of folders) {
       for (let after = ""; ;) {
         const names = await root.list(`lease/mount/${folder}`, { after, limit: atOnce });
         const block = this.#block(id);
         const found = await Promise.all(names.map((name) => leases.store.get(leaseOf(name))));
         const mine = (entry: LeaseEntry): boolean =>
-          block.ends(entry.issued_at) && (all || block.covers(entry.origins ?? []));
+          block.ends(entry.issued_at) && (engine || block.covers(entry.origins ?? []));
         await this.#take(
           id,
           tally,
@@ -231,8 +233,9 @@ export class Revocations {
       const block = this.#block(id);
       const { about } = block;
       if (endIssued === null || about.type === "address") continue;
-      const of = about.type === "mapping" && about.accessor === accessor ? about.name : null;
-      const all = block.accessor === accessor;
+      const places = about.type === "mapping" ? about.places : [];
+      const of = places.find((place) => place.accessor === accessor)?.name ?? null;
+      const all = block.accessors.has(accessor);
       tally.secret_ids += await endIssued({
         before: block.spec.lifted?.at ?? Infinity,
         of,

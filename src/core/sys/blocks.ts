@@ -7,7 +7,15 @@ import { field } from "../../sdk/fields.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
-import { type About, blockKind, type BlockType, blockTypes, declarationOf, specOf } from "../blocks/block.ts";
+import {
+  type About,
+  blockKind,
+  type BlockType,
+  blockTypes,
+  declarationOf,
+  type Place,
+  specOf,
+} from "../blocks/block.ts";
 import { type Block, Blocks } from "../blocks/blocks.ts";
 import { aboutOf, blockOf, documentsOf, isAbout } from "../blocks/find.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
@@ -40,25 +48,22 @@ function reasonOf(text: string, asked: string): string {
   return reason;
 }
 
+function told(about: About): Record<string, unknown> {
+  const place = ({ mount, name, accessor }: Place) => ({ mount, name, mount_accessor: accessor });
+  if (about.type === "person") return { entity_ids: about.ids, logins: about.logins.map(place) };
+  if (about.type === "mapping") return { kind: about.kind, mappings: about.places.map(place) };
+  if (about.type === "address") return { range: about.range };
+  return { mounts: about.mounts.map(({ path, accessor }) => ({ path, mount_accessor: accessor })) };
+}
+
 async function shown({ core, generation }: CoreCall, block: Block): Promise<Record<string, unknown>> {
   const { spec, about, declaration } = block;
   const { whole, examined, tokens, leases, secret_ids, left, failing } = await core.revocations.progress(spec.id);
-  const blocked =
-    about.type === "person"
-      ? {
-          entity_ids: about.ids,
-          logins: about.logins.map(({ mount, name, accessor }) => ({ mount, name, mount_accessor: accessor })),
-        }
-      : about.type === "mapping"
-        ? { mount: about.mount, mount_accessor: about.accessor, mapping: about.name, kind: about.kind }
-        : about.type === "mount"
-          ? { path: about.path, mount_accessor: about.accessor }
-          : { range: about.range };
   return {
     key: declaration.name,
     type: about.type,
     name: spec.name,
-    ...blocked,
+    ...told(about),
     reason: spec.reason,
     by: spec.by,
     since: rfc3339(spec.since),
@@ -106,7 +111,7 @@ async function write(call: CoreCall<typeof writeFields>): Promise<Response> {
   }
   const { displayName, entityId } = ownSession(call).principal;
   const known = (core.generation.blocks?.all ?? []).find((block) => isAbout(block, about)) ?? null;
-  const id = known?.spec.id ?? core.newId();
+  let id = known?.spec.id ?? core.newId();
   if (known !== null) {
     const { since, by } = known.spec;
     call.warn(
@@ -116,9 +121,11 @@ async function write(call: CoreCall<typeof writeFields>): Promise<Response> {
   await core.ledger.edit((table) => {
     const by = { display_name: displayName, entity_id: entityId };
     const fresh = declarationOf({ about, id, name, reason, by, since: request.time });
-    const before = table.get(blockKind, null, known?.declaration.name ?? fresh.name);
+    // Somebody may have been faster.
+    const block = table.get(blockKind, null, known?.declaration.name ?? fresh.name) ?? fresh;
+    id = specOf(block).id;
     return {
-      put: [before ?? fresh],
+      put: [block],
       remove: past(table, core.clock.now()),
       ops: [core.revocations.begin(core.tasks, id, core.generation.record.seq + 1)],
     };
@@ -150,11 +157,12 @@ const past = (table: Table, now: number): readonly Declaration[] =>
 async function lift(call: CoreCall): Promise<null> {
   const { core } = call;
   const { type, name } = named(call);
-  const { declaration, spec, about } = await blockOf(call, type, name);
+  const { declaration, spec } = await blockOf(call, type, name);
   await core.ledger.edit((table) => {
     const before = table.get(blockKind, null, declaration.name);
     if (before === null) throw new VaultError("not_found", `${type} ${JSON.stringify(name)} is not blocked`);
     const at = core.clock.now();
+    const about = core.generation.blocks?.byId(spec.id)?.about ?? specOf(before).about;
     const left = declarationOf({ ...specOf(before), about, lifted: { at, until: at + longestTtl(call) * 1000 } });
     const put = about.type === "address" ? [] : [left];
     return {
