@@ -106,6 +106,7 @@ function keep(io: Io, what: string, ttl: number, renew: () => Promise<number>): 
   let timer: NodeJS.Timeout | undefined;
   let end = 0;
   let told = false;
+  let stopped = false;
   const wait = (seconds: number): void => {
     timer = setTimeout(again, Math.min(seconds * 1000, 2 ** 31 - 1));
   };
@@ -122,9 +123,17 @@ function keep(io: Io, what: string, ttl: number, renew: () => Promise<number>): 
     told = true;
     if (left > 0) wait(Math.min(retrySeconds, Math.max(1, left / 4)));
   };
-  const again = (): void => void renew().then(renewed, failed);
+  // An answer that comes after the end is none's.
+  const again = (): void =>
+    void renew().then(
+      (seconds) => stopped || renewed(seconds),
+      (error: unknown) => stopped || failed(error),
+    );
   renewed(ttl);
-  return () => clearTimeout(timer);
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
+  };
 }
 
 const signals = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR2"] as const;

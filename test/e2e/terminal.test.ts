@@ -322,6 +322,18 @@ print("interrupts:", len(got))
     expect(() => lstatSync(at("ran-early"))).toThrow("ENOENT");
   });
 
+  test("a renewal that is answered after the command's end keeps nothing waiting", async () => {
+    const fake = createHttp((request, response) => {
+      const late = (request.url ?? "").endsWith("/renew-self");
+      const body = JSON.stringify({ auth: { client_token: "t", lease_duration: late ? 3600 : 2 } });
+      setTimeout(() => response.writeHead(200).end(body), late ? 1_500 : 0);
+    }).listen(0, "127.0.0.1");
+    closing.push(() => fake.close());
+    await once(fake, "listening");
+    const more = { VAULT_ADDR: `http://127.0.0.1:${(fake.address() as { port: number }).port}` };
+    expect(await piped(["run", "--", "sleep", "1.4"], "", more)).toEqual({ code: 0, stdout: "", stderr: "" });
+  });
+
   test("renews while it runs, and goes on trying while the server is away", async () => {
     const asked: string[] = [];
     let answers = true;
