@@ -84,9 +84,11 @@ export class Revocations {
   }
 
   async progress(id: string): Promise<Progress> {
-    const tally = this.#running.get(id) ?? (await this.#stored(id));
     const whole = !(await this.#core().tasks.waiting(subjectOf(id)));
-    return { ...tally, whole, ...(await this.#lock.run(id, () => this.#left(id))) };
+    const left = await this.#lock.run(id, () => this.#left(id));
+    // Last: a lease is counted before it can be left.
+    const tally = this.#running.get(id) ?? (await this.#stored(id));
+    return { ...tally, whole, ...left };
   }
 
   /** Forgets those that have ended. */
