@@ -269,7 +269,7 @@ describe("a branch that was rewritten", () => {
 });
 
 describe("refused are", () => {
-  test("commits that were never on the branch, names that nobody has and that several have", async () => {
+  test("commits that were never on the branch, and names that no commit has", async () => {
     const one = await crisis();
     const { reconciler, upstream } = one;
     const aside = upstream.commit({ "a.yaml": "aside\n" }, { branch: "feature", parent: one.good });
@@ -286,6 +286,26 @@ describe("refused are", () => {
     expect(await reconciler.pinned()).toBeNull();
     expect(one.target.applied?.commit.id).toBe(one.bad);
     expect(one.target.entries.some(({ phase }) => phase === "pinned")).toBe(false);
+    await reconciler.close();
+  });
+
+  test("the beginning of a name that several commits have", async () => {
+    const upstream = new Upstream();
+    upstream.commit({ "a.yaml": "alpha\n" });
+    const { reconciler, workshop } = await bench(upstream);
+    const many = Array.from({ length: 1_000 }, (_, at) => {
+      const who = `committer Ada <ada@example.org> ${1_770_000_000 + at} +0000`;
+      return `commit refs/heads/main\n${who}\ndata 1\nx\n${at === 0 ? "from refs/heads/main^0\n" : ""}\n`;
+    });
+    git(upstream.dir, ["fast-import", "--quiet", "--done"], `${many.join("")}done\n`);
+    await reconciler.sync();
+    const ids = git(upstream.dir, ["rev-list", "main"]).split("\n");
+    // Seven digits would take a hundred times as many.
+    const heads = ids.map((id) => id.slice(0, 4));
+    const shared = heads.find((head, at) => heads.indexOf(head) !== at) ?? "";
+    expect(await workshop.find(shared)).toBe("several");
+    workshop.find = () => Promise.resolve("several");
+    expect(await refusalOf(reconciler.pin(wanted("1234567")))).toMatch(/^invalid: several commits begin with 1234567/);
     await reconciler.close();
   });
 
