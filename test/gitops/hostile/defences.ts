@@ -125,14 +125,16 @@ export const defences = {
   bodyLimit: {
     says: "no more than a mebibyte is read",
     edits: [
-      edit("api/body.ts", "if (announced(incoming) > limit) throw tooLarge(limit);", ""),
-      edit("api/body.ts", "if (size <= limit) return;", "if (size < Infinity) return;"),
+      edit("api/body.ts", "if (length > limit) throw tooLarge(limit);", ""),
+      edit("api/body.ts", "if (size > this.#limit) throw tooLarge(this.#limit);", ""),
+      edit("api/body.ts", "if (body.size <= body.bound) return;", "if (body.size < Infinity) return;"),
+      edit("api/intake.ts", "if (this.#held + bytes > this.bounds.heldBytes)", "if (bytes === Infinity)"),
     ],
   },
   joinedPieces: {
     unhurried: true,
     says: "a body that comes byte by byte takes no more memory than another",
-    edits: [edit("api/body.ts", "if (loose === mostLoose)", "if (loose === Infinity)")],
+    edits: [edit("api/body.ts", "if (++this.#loose === mostLoose)", "if (++this.#loose === Infinity)")],
   },
   headerLimit: {
     says: "headers have at most 16 KiB, and there are at most 200",
