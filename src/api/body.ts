@@ -8,6 +8,7 @@ import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { setImmediate as immediate } from "node:timers/promises";
 import { release } from "../lib/bytes.ts";
+import { collect } from "../lib/collect.ts";
 import { hasBackslashName } from "../lib/json.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { checkExtent, checkLargeExtent, type Extent, tooLong, tooMany } from "./extent.ts";
@@ -203,7 +204,7 @@ export function parseBody(incoming: IncomingMessage, body: Buffer, limits: Exten
 export async function parseLargeBody(incoming: IncomingMessage, body: Buffer, limits: Extent): Promise<Fields> {
   const form = isForm(incoming, body);
   if (!form) await checkLargeExtent(body, limits);
-  const text = body.toString("utf8");
+  let text = body.toString("utf8");
   release(body);
   await immediate();
   if (form) return parseForm(text.trim(), limits);
@@ -211,6 +212,10 @@ export async function parseLargeBody(incoming: IncomingMessage, body: Buffer, li
   checkNames(text);
   await immediate();
   const value = parseJson(text);
+  // As large as the value, and not needed beside it.
+  text = "";
+  await immediate();
+  collect();
   await immediate();
   const fields = objectOf(value);
   await immediate();

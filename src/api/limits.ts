@@ -54,7 +54,7 @@ export const defaultLimits: Limits = {
   requestTimeout: 90_000,
   keepAliveTimeout: 75_000,
   connections: 16_384,
-  untakenBytes: 32 * 1024 * 1024,
+  untakenBytes: 16 * 1024 * 1024,
   untakenTimeout: 30_000,
   untakenRate: 16 * 1024,
   lingerBytes: 1024 * 1024,

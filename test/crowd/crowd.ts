@@ -145,7 +145,7 @@ const groups = {
     const heads = [
       `GET /v1/sys/health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ${"x".repeat(4000)}`,
       `POST /v1/secret/data/slow HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: ${task.token}\r\nContent-Length: 900000\r\n\r\n`,
-      `GET /v1/secret/data/large HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: ${task.token}\r\n\r\n`.repeat(8),
+      `GET /v1/secret/data/large HTTP/1.1\r\nHost: localhost\r\nX-Vault-Token: ${task.token}\r\n\r\n`.repeat(16),
     ];
     await each(task.count, async (at) => {
       const kind = at % 3;
