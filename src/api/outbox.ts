@@ -40,7 +40,8 @@ export class Outbox {
     outgoing.once("close", () => this.#forget(outgoing));
     this.#timer ??= setInterval(() => this.#check(), checkMs).unref();
     for (const [oldest] of this.#untaken) {
-      if (this.#bytes <= untakenBytes) break;
+      // One that is larger alone is left its time.
+      if (this.#bytes <= untakenBytes || oldest === outgoing) break;
       this.#cut(oldest);
     }
   }

@@ -32,11 +32,19 @@ function whole(socket: Socket): Promise<boolean> {
 }
 
 it("an answer that is not taken in time ends its connection; one that is taken does not", async () => {
-  const { port } = await start({ handle, limits: { untakenTimeout: 1_500, untakenRate: 2 ** 40 } });
+  const { port } = await start({
+    handle,
+    limits: { untakenBytes: 2 ** 30, untakenTimeout: 1_500, untakenRate: 2 ** 40 },
+  });
   const [slow, fine] = [ask(port), ask(port)];
   expect(await whole(fine)).toBe(true);
   await pause(3_000);
   expect(await whole(slow)).toBe(false);
+});
+
+it("one that is larger alone than all may be together is taken whole", async () => {
+  const { port } = await start({ handle, limits: { untakenBytes: 1024 } });
+  expect(await whole(ask(port))).toBe(true);
 });
 
 it("where all together are too many bytes, the oldest goes", async () => {
