@@ -69,9 +69,13 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     seq: generation.record.seq,
   };
   const issued = grant.origins ?? [];
-  if (generation.blocks?.refuses([ofMapping(mapping), ...issued])) throw new VaultError("denied", "permission denied");
+  const [name, ...others] = namesOf(generation, mounted, grant.alias);
+  const also = others.map((other) => ofLogin({ accessor: mounted.accessor, name: other }));
+  const { blocks } = generation;
+  if (blocks?.refusesMade(grant.issuedAt ?? Infinity, [ofMapping(mapping), ...issued]) || blocks?.refuses(also)) {
+    throw new VaultError("denied", "permission denied");
+  }
   const { metadata } = grant.alias;
-  const name = aliasName(generation, mounted, grant.alias);
   const alias = { accessor: mounted.accessor, name, ...(metadata !== undefined && { metadata }) };
   const groups = [...new Set(grant.groups)].filter((group) => generation.identity.groupAt({ ...alias, name: group }));
   const entity = await entityAt(call, alias, groups);
@@ -89,7 +93,7 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     mapping,
     alias,
     entity_id: entity.id,
-    ...inherited({ mapping, alias, entity_id: entity.id }, issued),
+    ...inherited({ mapping, alias, entity_id: entity.id }, [...issued, ...also]),
     ...(groups.length > 0 && { groups }),
     display_name: `${mounted.path.slice("auth/".length).replaceAll("/", "-")}${grant.displayName}`.replace(/-$/, ""),
     meta: grant.metadata ?? null,
@@ -108,9 +112,15 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
   return { ...rest, auth: authOf(token, entry, entity.policies, entity.id) };
 }
 
-function aliasName({ identity }: Generation, { accessor }: Mounted, { name, also }: Grant["alias"]): string {
-  if (also === undefined || identity.personAt({ accessor, name }) !== null) return name;
-  return identity.personAt({ accessor, name: also }) === null ? name : also;
+/** First the one that it has now, then the one that it could have: that is blocked with it. */
+function namesOf(
+  { identity }: Generation,
+  { accessor }: Mounted,
+  { name, also }: Grant["alias"],
+): readonly [string, ...string[]] {
+  if (also === undefined) return [name];
+  const isAlso = identity.personAt({ accessor, name }) === null && identity.personAt({ accessor, name: also }) !== null;
+  return isAlso ? [also, name] : [name, also];
 }
 
 /** Who somebody is that comes with an alias, perhaps for the first time, and the groups that he is said to be in. */

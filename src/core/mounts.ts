@@ -46,6 +46,8 @@ export interface Mounted {
   readonly leases: Mount["leases"] | null;
   /** Null where it issues nothing. */
   readonly endIssued: NonNullable<Mount["endIssued"]> | null;
+  /** Null where a login has one name. */
+  readonly namesOf: NonNullable<Mount["namesOf"]> | null;
   /** The `mount` of an audit entry. */
   readonly audit: NonNullable<Exchange["mount"]>;
 }
@@ -258,6 +260,7 @@ export class Mounts {
       routes,
       leases: made.leases ?? null,
       endIssued: made.endIssued?.bind(made) ?? null,
+      namesOf: made.namesOf?.bind(made) ?? null,
       audit: { path, type: spec.type, accessor: state.accessor, class: mountClass, clear: clearOf(spec.config) },
     };
     this.#built.set(declaration, mounted);
@@ -309,6 +312,7 @@ export class Mounts {
       routes: mount.routes,
       leases: null,
       endIssued: null,
+      namesOf: null,
       audit: {
         path: mount.path,
         type: mount.type,

@@ -207,6 +207,9 @@ export interface Mount {
   /** Ends what lets somebody log in and is kept beside declarations (secret ids), where `which` says so. Gives how many
    *  ended. Runs again after a crash. */
   endIssued?(which: Issued): Promise<number>;
+  /** All names of the login that has one of that name, as its grant has them: the alias's `name` first, then `also`. Left out
+   *  where no grant has `also`. */
+  namesOf?(login: string): Promise<readonly string[]>;
 }
 
 /** What a plugin folder's index.ts exports as `plugin`. */

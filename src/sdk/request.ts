@@ -48,6 +48,8 @@ export interface Grant {
   };
   /** Whose making what was proved with is, as `call.caller.origins` said then. */
   readonly origins?: readonly string[];
+  /** When that was made, in milliseconds since 1970: from before a block was lifted it stays dead. */
+  readonly issuedAt?: number;
   readonly displayName: string;
   /** The declaration that made the grant: its token_* fields decide policies and TTLs, now and on later requests. */
   readonly mapping: { readonly resource: string; readonly name: string };

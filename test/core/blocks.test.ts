@@ -351,6 +351,119 @@ describe("a person", () => {
   });
 });
 
+/** A role of AppRole: a login by it has the role's name and its role id. */
+async function machine(name = "ci") {
+  if (h.vault.core?.generation.mounts.at("auth/approle") === null) {
+    await h.ask("update", "sys/auth/approle", { type: "approle" });
+  }
+  const mounted = h.vault.core?.generation.mounts.at("auth/approle");
+  if (!mounted) throw new Error("no mount");
+  const path = `auth/approle/role/${name}`;
+  await h.ask("update", path, { token_policies: ["maker"] });
+  const roleId = async (): Promise<string> => String((await h.ask("read", `${path}/role-id`)).data?.["role_id"]);
+  const issue = async (token = h.root): Promise<string> =>
+    String((await h.ask("update", `${path}/secret-id`, {}, token)).data?.["secret_id"]);
+  const enter = async (secret: string): Promise<string> =>
+    h.ask("update", "auth/approle/login", { role_id: await roleId(), secret_id: secret }, null).then(
+      ({ auth }) => auth?.client_token ?? "",
+      (error: { code: string; errors: string[] }) => `${error.code}: ${error.errors.join("; ")}`,
+    );
+  const bind = (as: string, entity: string): Promise<string> =>
+    idOf(h, "identity/entity-alias", { name: as, mount_accessor: mounted.accessor, canonical_id: entity });
+  return { mounted, path, roleId, issue, enter, bind };
+}
+
+describe("a machine, whose login has two names", () => {
+  test("stays blocked when its role id leads to the person no more", async () => {
+    const { path, roleId, issue, enter, bind } = await machine();
+    const entity = await idOf(h, "identity/entity", { name: "payments" });
+    const alias = await bind(await roleId(), entity);
+    const secret = await issue();
+    const token = await enter(secret);
+    const orphan = (await make(token, "auth/token/create-orphan", { policies: ["maker"] })).client_token;
+    expect(await may(token)).toBe("reads");
+    holdRevocation();
+    await block("person/payments");
+    await h.ask("delete", `identity/entity-alias/id/${alias}`);
+    expect(await enter(secret)).toBe(denied);
+    await h.ask("delete", `identity/entity/id/${entity}`);
+    expect(await enter(secret)).toBe(denied);
+    await h.ask("update", `${path}/role-id`, { role_id: "3f2b8c1e-7d4a-4e6b-9a5c-1b2d3e4f5a6b" });
+    expect(await enter(secret)).toBe(denied);
+    expect([await may(token), await may(orphan)]).toEqual([invalidToken, invalidToken]);
+    await restore("person/payments");
+    expect(await enter(secret)).toMatch(/^hvs\./);
+  });
+
+  test("stays blocked when its role id is given to somebody", async () => {
+    const { roleId, issue, enter, bind } = await machine();
+    const secret = await issue();
+    const token = await enter(secret);
+    await block("person/approle/ci");
+    await bind(await roleId(), await idOf(h, "identity/entity", { name: "accomplice" }));
+    expect([await enter(secret), await may(token)]).toEqual([denied, invalidToken]);
+  });
+
+  test("is meant by either name, whoever it is", async () => {
+    const { roleId, issue, enter, bind } = await machine();
+    const secret = await issue();
+    const entity = await idOf(h, "identity/entity", { name: "payments" });
+    await bind(await roleId(), entity);
+    const token = await enter(secret);
+    for (const name of ["ci", await roleId()]) {
+      const answer = await h.ask("update", `sys/blocks/person/approle/${name}`, { reason: "x" });
+      expect(answer).toMatchObject({ data: { entity_ids: [entity] } });
+      expect(answer.warnings ?? []).toEqual([]);
+      expect([await enter(secret), await may(token)]).toEqual([denied, invalidToken]);
+      h.clock.advance(1);
+      await restore(`person/approle/${name}`);
+      expect(await enter(secret)).toMatch(/^hvs\./);
+    }
+  });
+
+  test("with a person at each name has to be told by id, and takes nobody along", async () => {
+    const { mounted, roleId, issue, enter, bind } = await machine();
+    const secret = await issue();
+    const [one, other] = [await idOf(h, "identity/entity"), await idOf(h, "identity/entity")];
+    await bind(await roleId(), one);
+    await bind("ci", other);
+    await idOf(h, "identity/entity-alias", {
+      name: "bob",
+      mount_accessor: h.accessors["userpass"],
+      canonical_id: other,
+    });
+    const token = await enter(secret);
+    expect(await refusal(block("person/approle/ci"))).toMatch(/give the id$/);
+    await block(`person/${one}`);
+    expect([await enter(secret), await may(token)]).toEqual([denied, invalidToken]);
+    expect(await blocked(`person/${one}`)).toMatchObject({
+      entity_ids: [one],
+      logins: [{ name: await roleId(), mount_accessor: mounted.accessor }],
+    });
+    expect(await may((await login(h, "bob")).client_token)).toBe("reads");
+  });
+});
+
+test("a secret id from before a block was lifted lets nobody in, also before it is ended", async () => {
+  const { issue, enter } = await machine();
+  for (const what of ["person/userpass/alice", "mapping/approle/ci", "mount/auth/approle"]) {
+    const alice = (await login(h, "alice")).client_token;
+    const before = await issue(alice);
+    const release = holdRevocation();
+    await block(what);
+    h.clock.advance(1);
+    await restore(what);
+    expect([what, await enter(before)]).toEqual([what, denied]);
+    const fresh = await issue((await login(h, "alice")).client_token);
+    expect(await enter(fresh)).toMatch(/^hvs\./);
+    release();
+    await settled();
+    expect([what, await enter(before)]).toEqual([what, "invalid: invalid role or secret ID"]);
+    expect(await enter(fresh)).toMatch(/^hvs\./);
+    h.clock.advance(1);
+  }
+});
+
 describe("survives", () => {
   test("a restart in the middle of its revocation, and the seal", async () => {
     const alice = (await login(h, "alice")).client_token;

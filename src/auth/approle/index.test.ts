@@ -76,6 +76,7 @@ describe("logins", () => {
       mapping: { resource: "roles", name: "payments" },
       metadata: { team: "x", role_name: "payments" },
       boundCidrs: ["127.0.0.0/8"],
+      issuedAt: kit.clock.now(),
     });
     expect(await enter(kit, { role_id: ` ${ids.role_id}\n`, secret_id: ` ${ids.secret_id}\n` })).toBeDefined();
   });

@@ -50,8 +50,16 @@ async function login(roleIds: RoleIds, secretIds: SecretIds, call: Call<typeof l
       metadata: { ...bound?.metadata, role_name: name },
       boundCidrs: bound?.token_bound_cidrs ?? [],
       ...(bound?.origins && { origins: bound.origins }),
+      ...(bound && { issuedAt: bound.created_at }),
     },
   };
+}
+
+/** Whether it is a role's name, its role id, or neither: those of its grant. */
+async function namesOf(roleIds: RoleIds, login: string): Promise<readonly string[]> {
+  const name = (await roleIds.find(login)) === null ? ((await roleIds.nameOf(login)) ?? login) : login;
+  const roleId = await roleIds.find(name);
+  return roleId !== null && isDrawn.test(roleId) ? [name, roleId] : [name];
 }
 
 const roleIdRoute = (roleIds: RoleIds): Route => ({
@@ -103,6 +111,7 @@ export const plugin: MountPlugin = {
       endIssued: async (which) =>
         (which.of === null ? 0 : await secretIds.clear(which.of, which.before)) +
         (await secretIds.endWhere(which.before, (origins) => which.by(origins))),
+      namesOf: (login) => namesOf(roleIds, login),
       routes: [
         roleIdRoute(roleIds),
         ...secretIdRoutes(secretIds),

@@ -74,7 +74,7 @@ export const roles: Resource = {
   seed: async ({ mount, name }, secrets) => {
     if (secrets["role_id"] !== undefined) await new RoleIds(mount).set(name, secrets["role_id"]);
   },
-  seeded: ({ mount, name }) => new RoleIds(mount).known(name),
+  seeded: async ({ mount, name }) => (await new RoleIds(mount).find(name)) !== null,
   // The way in first: once the role id is gone nobody logs in with what is left.
   remove: async ({ mount, name }) => {
     await new RoleIds(mount).remove(name);

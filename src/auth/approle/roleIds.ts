@@ -40,14 +40,15 @@ export class RoleIds {
     return index !== null && state?.value.role_id === roleId ? name : null;
   }
 
-  async known(name: string): Promise<boolean> {
-    return (await this.#context.view.getJson<Role>(this.#stateKey(name))) !== null;
+  /** Null where none was made yet. */
+  async find(name: string): Promise<string | null> {
+    return (await this.#context.view.getJson<Role>(this.#stateKey(name)))?.value.role_id ?? null;
   }
 
   /** Made on first use. */
   async of(name: string): Promise<string> {
-    const state = await this.#context.view.getJson<Role>(this.#stateKey(name));
-    if (state !== null) return state.value.role_id;
+    const known = await this.find(name);
+    if (known !== null) return known;
     try {
       const roleId = randomUUID();
       await this.#context.view.write([
@@ -57,9 +58,9 @@ export class RoleIds {
       return roleId;
     } catch (error) {
       // Whoever was first made it.
-      const made = await this.#context.view.getJson<Role>(this.#stateKey(name));
+      const made = await this.find(name);
       if (!isVaultError(error, "conflict") || made === null) throw error;
-      return made.value.role_id;
+      return made;
     }
   }
 

@@ -6,7 +6,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { CoreCall } from "../call.ts";
 import type { Generation } from "../generation.ts";
-import { type Entity, normalizeAlias } from "../identity/entity.ts";
+import { type Alias, aliasKey, type Entity, normalizeAlias } from "../identity/entity.ts";
 import { entityNamed, entityOf } from "../identity/find.ts";
 import type { Mounted } from "../mounts.ts";
 import { tokenRoles } from "../tokens/roles.ts";
@@ -34,18 +34,41 @@ interface Candidate {
   readonly unseen?: true;
 }
 
-async function byLogin(call: CoreCall, name: string): Promise<Candidate | null> {
+/** With all names of the login, in the order in which they count. */
+async function namesOf({ accessor, namesOf: ask }: Mounted, name: string): Promise<readonly Alias[]> {
+  const names = ask === null ? [name] : await ask(name);
+  return names.map((one) => ({ accessor, name: one }));
+}
+
+async function byLogin(call: CoreCall, name: string): Promise<readonly Candidate[]> {
   const { core, generation } = call;
   const place = atMount(generation, name);
-  if (place === null) return null;
+  if (place === null) return [];
   const { mounted, rest } = place;
-  const alias = { accessor: mounted.accessor, name: normalizeAlias(mounted, rest) };
-  const as = `the login ${alias.name} at ${mounted.path}`;
-  const declared = generation.identity.byAlias(alias);
-  if (declared !== null) return { entity: declared, as };
-  const login = await core.logins.of(alias, generation.identity);
+  const aliases = await namesOf(mounted, normalizeAlias(mounted, rest));
+  const as = (alias: Alias): string => `the login ${alias.name} at ${mounted.path}`;
+  const declared = aliases.flatMap((alias): readonly Candidate[] => {
+    const entity = generation.identity.byAlias(alias);
+    return entity === null ? [] : [{ entity, as: as(alias) }];
+  });
+  const [first] = aliases;
+  if (declared.length > 0 || first === undefined) return declared;
+  const login = await core.logins.of(first, generation.identity);
   const unseen = (await core.logins.get(login.id)) === null;
-  return { entity: generation.identity.ofLogin(login), as, ...(unseen && { unseen }) };
+  return [{ entity: generation.identity.ofLogin(login), as: as(first), ...(unseen && { unseen }) }];
+}
+
+/** His logins by all their names, without those that are somebody else's. */
+async function loginsOf({ generation }: CoreCall, { id, aliases }: Entity): Promise<readonly Alias[]> {
+  const { identity, mounts } = generation;
+  const all = new Map<string, Alias>(aliases.map((alias) => [aliasKey(alias), alias]));
+  for (const { accessor, name } of aliases) {
+    const mounted = mounts.byAccessor(accessor);
+    for (const alias of mounted === null ? [] : await namesOf(mounted, name)) {
+      if ((identity.personAt(alias)?.id ?? id) === id) all.set(aliasKey(alias), alias);
+    }
+  }
+  return [...all.values()];
 }
 
 /** Everybody whom a name may mean. */
@@ -54,7 +77,7 @@ async function people(call: CoreCall, name: string): Promise<readonly Candidate[
   return [
     ...(byId === null ? [] : [{ entity: byId.entity, as: "the entity of this id" }]),
     ...(byName === null ? [] : [{ entity: byName.entity, as: `the entity ${byName.entity.name}` }]),
-    ...(login === null ? [] : [login]),
+    ...login,
   ];
 }
 
@@ -71,8 +94,8 @@ async function personOf(call: CoreCall, name: string): Promise<About> {
     throw invalid(`${quoted(name)} may be ${who}: give the id`);
   }
   if (one.unseen) call.warn(`nobody has logged in as ${quoted(name)} yet; it is blocked all the same`);
-  const { id, aliases } = one.entity;
-  return { type: "person", ids: [id], logins: placesOf(aliases, call.generation.mounts) };
+  const logins = placesOf(await loginsOf(call, one.entity), call.generation.mounts);
+  return { type: "person", ids: [one.entity.id], logins };
 }
 
 function mappingOf({ generation }: CoreCall, name: string): About {
