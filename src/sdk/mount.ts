@@ -192,11 +192,11 @@ export interface Resource {
 }
 
 /** Which of what was issued before a time is to end: all for the mapping `of`, and what `by` says of the origins of who
- *  made it. */
+ *  made it. `before` and `by` are asked of each anew: they throw once there is to be an end of it. */
 export interface Issued {
-  /** Milliseconds since 1970; Infinity for no limit. */
-  readonly before: number;
   readonly of: string | null;
+  /** Milliseconds since 1970; Infinity for no limit. */
+  before(): number;
   by(origins: readonly string[]): boolean;
 }
 

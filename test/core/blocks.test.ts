@@ -3,6 +3,7 @@
 
 import { beforeEach, describe, expect, test } from "vitest";
 import { declarationOf } from "../../src/core/blocks/block.ts";
+import { VaultError } from "../../src/sdk/errors.ts";
 import type { AuthResult } from "../../src/sdk/request.ts";
 import { accounts, hang, World as Outside } from "./accounts.ts";
 import { commitOf, declare, mountOf, refusal, setOf, userOf } from "./harness.ts";
@@ -464,6 +465,73 @@ test("a secret id from before a block was lifted lets nobody in, also before it 
   }
 });
 
+describe("while secret ids are being ended", () => {
+  type List = (folder: string, options?: unknown) => Promise<string[]>;
+  /** What happens when the secret ids of the first role are to be read; how many roles' were. */
+  const meanwhile = async (then: () => Promise<void>): Promise<() => number> => {
+    const { mounted, issue } = await machine();
+    const other = await machine("cd");
+    const alice = (await login(h, "alice")).client_token;
+    await issue(alice);
+    await other.issue(alice);
+    const view = mounted.context.view as unknown as { list: List };
+    const list = view.list.bind(view);
+    let looked = 0;
+    view.list = async (folder, options) => {
+      if (folder.startsWith("secret/") && folder !== "secret/") {
+        looked += 1;
+        if (looked === 1) await then();
+      }
+      return list(folder, options);
+    };
+    return () => looked;
+  };
+
+  test("a seal does not wait for the rest", async () => {
+    const core = h.vault.core;
+    let sealing: Promise<void> | undefined;
+    const looked = await meanwhile(async () => {
+      sealing = h.vault.seal();
+      await expect.poll(() => core?.closed).toBe(true);
+    });
+    await block("person/userpass/alice");
+    await core?.tasks.run();
+    await sealing;
+    expect(looked()).toBe(1);
+  });
+
+  test("the block may be lifted: what is made from then on stays", async () => {
+    let fresh = "";
+    const looked = await meanwhile(async () => {
+      h.clock.advance(1);
+      await restore("person/userpass/alice");
+      fresh = await (await machine()).issue((await login(h, "alice")).client_token);
+    });
+    await block("person/userpass/alice");
+    await settled();
+    expect(looked()).toBeGreaterThan(1);
+    expect(await (await machine()).enter(fresh)).toMatch(/^hvs\./);
+    expect((await h.ask("list", "auth/approle/role/ci/secret-id/")).data?.["keys"]).toHaveLength(1);
+  });
+});
+
+describe("a block is said not to be there", () => {
+  test("where that is known, and not where it could not be found out", async () => {
+    await block("person/userpass/alice");
+    expect(await refusal(restore("mapping/alice"))).toMatch(/^invalid: a mapping is named MOUNT\/NAME/);
+    expect(await refusal(restore("mount/sys"))).toMatch(/^invalid: .*belongs to the vault itself/);
+    expect(await refusal(restore("mapping/userpass/nobody"))).toMatch(/^not_found: .*is not blocked$/);
+    const logins = h.vault.core?.logins as unknown as Record<string, unknown>;
+    logins["of"] = () => Promise.reject(new VaultError("storage", "the disk is away"));
+    expect(await refusal(restore("person/userpass/bob"))).toBe("storage: the disk is away");
+    delete logins["of"];
+    // What has become two is found by the name under which it was blocked.
+    await idOf(h, "identity/entity", { name: "userpass/alice" });
+    await restore("person/userpass/alice");
+    expect(await refusal(restore("person/userpass/alice"))).toMatch(/give the id$/);
+  });
+});
+
 describe("survives", () => {
   test("a restart in the middle of its revocation, and the seal", async () => {
     const alice = (await login(h, "alice")).client_token;
@@ -868,7 +936,7 @@ describe("what was under way when the block came", () => {
   test("leaves no lease", async () => {
     for (const [what, text] of [
       ["person/userpass/alice", invalidToken],
-      ["mount/accounts", invalidToken],
+      ["mount/accounts", "denied: permission denied; all below accounts/ is blocked"],
     ] as const) {
       const alice = (await login(h, "alice")).client_token;
       const open = gate();

@@ -121,6 +121,17 @@ describe("ending", () => {
     expect(world.accounts.size).toBe(0);
   });
 
+  test("looking for what does not end has a bound too", async () => {
+    const { h, world, other, leases } = await prepared();
+    await got(h);
+    await got(h, "cloud");
+    for (const one of [world, other]) one.onRevoke = () => Promise.reject(new VaultError("upstream", "away"));
+    await h.ask("update", path, { hold: "1m" });
+    await settle(h);
+    expect(await leases.outside.failing(0)).toHaveLength(1);
+    expect(await leases.outside.failing(60_000)).toHaveLength(2);
+  });
+
   test("an account that is being made is counted until it is ended", async () => {
     const { h, world } = await prepared();
     const gate = Promise.withResolvers<void>();

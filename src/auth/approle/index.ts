@@ -109,8 +109,8 @@ export const plugin: MountPlugin = {
     const secretIds = new SecretIds(context);
     return {
       endIssued: async (which) =>
-        (which.of === null ? 0 : await secretIds.clear(which.of, which.before)) +
-        (await secretIds.endWhere(which.before, (origins) => which.by(origins))),
+        (which.of === null ? 0 : await secretIds.clear(which.of, ({ created_at: at }) => at < which.before())) +
+        (await secretIds.endWhere(({ created_at: at, origins = [] }) => at < which.before() && which.by(origins))),
       namesOf: (login) => namesOf(roleIds, login),
       routes: [
         roleIdRoute(roleIds),

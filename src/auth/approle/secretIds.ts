@@ -170,18 +170,17 @@ export class SecretIds {
     while ((await this.sweep(atOnce)) >= atOnce);
   }
 
-  /** Ends all of a role's that were made before a time. */
-  async clear(role: string, before = Infinity): Promise<number> {
-    return this.#endIn(this.#folder(role), ({ created_at: at }) => at < before);
+  /** Ends those of a role that `ends` says so of. */
+  async clear(role: string, ends: (secretId: SecretId) => boolean = () => true): Promise<number> {
+    return this.#endIn(this.#folder(role), ends);
   }
 
-  /** The same of all roles, where `ends` says so of the origins of who made them. */
-  async endWhere(before: number, ends: (origins: readonly string[]) => boolean): Promise<number> {
+  /** The same of all roles. */
+  async endWhere(ends: (secretId: SecretId) => boolean): Promise<number> {
     let ended = 0;
     for (let after = ""; ;) {
       const folders = await this.#context.view.list("secret/", { after, limit: atOnce });
-      const mine = ({ created_at: at, origins = [] }: SecretId): boolean => at < before && ends(origins);
-      for (const folder of folders) ended += await this.#endIn(`secret/${folder}`, mine);
+      for (const folder of folders) ended += await this.#endIn(`secret/${folder}`, ends);
       if (folders.length < atOnce) return ended;
       after = folders.at(-1) ?? "";
     }

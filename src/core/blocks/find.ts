@@ -2,7 +2,7 @@
 // Must hold: a name that could be two things is refused, with what tells them apart: nobody hides behind the name of another.
 
 import { foldCidr } from "../../lib/cidr.ts";
-import { VaultError } from "../../sdk/errors.ts";
+import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { CoreCall } from "../call.ts";
 import type { Generation } from "../generation.ts";
@@ -166,9 +166,11 @@ export async function blockOf(call: CoreCall, type: BlockType, name: string): Pr
   const all = (call.generation.blocks?.all ?? []).filter(({ about }) => about.type === type);
   const key = all.find(({ declaration }) => declaration.name === `${type}/${name}`);
   if (key !== undefined) return key;
+  const isMadeUnder = all.some(({ spec }) => spec.name === name);
   const about = await aboutOf({ ...call, warn: () => {} }, type, name).catch((error: unknown) => {
-    if (!(error instanceof VaultError)) throw error;
-    return null;
+    // What is gone, or is two by now, may still be blocked under the name.
+    if (isVaultError(error, "not_found") || (isMadeUnder && isVaultError(error, "invalid"))) return null;
+    throw error;
   });
   const found = all.filter((block) => block.spec.name === name || (about !== null && isAbout(block, about)));
   const [one, other] = found;

@@ -232,16 +232,17 @@ export class Revocations {
   async #endIssued(id: string, tally: Tally): Promise<void> {
     const { generation } = this.#core();
     for (const { accessor, endIssued } of generation.mounts) {
-      const block = this.#block(id);
-      const { about } = block;
+      const { about } = this.#block(id);
       if (endIssued === null || about.type === "address") continue;
       const places = about.type === "mapping" ? about.places : [];
       const of = places.find((place) => place.accessor === accessor)?.name ?? null;
-      const all = block.accessors.has(accessor);
       tally.secret_ids += await endIssued({
-        before: block.spec.lifted?.at ?? Infinity,
         of,
-        by: (origins) => all || block.covers(origins),
+        before: () => this.#block(id).spec.lifted?.at ?? Infinity,
+        by: (origins) => {
+          const block = this.#block(id);
+          return block.accessors.has(accessor) || block.covers(origins);
+        },
       });
     }
   }

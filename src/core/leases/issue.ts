@@ -8,6 +8,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { systemTimer } from "../../lib/flight.ts";
 import type { Call, Granted, LeaseTerms, Undo } from "../../sdk/mount.ts";
 import type { Request, Response } from "../../sdk/request.ts";
+import { mountError } from "../blocks/bars.ts";
 import { within } from "../broker/trail.ts";
 import type { Core } from "../core.ts";
 import { ttlsOf } from "../login.ts";
@@ -137,11 +138,13 @@ export class Issue {
       // A mount that is removed from here on finds it, and so do a block and who ends all before a seal.
       const { mounts, blocks } = core.generation;
       const { origins = [] } = this.#options.session?.principal ?? {};
-      const blocked = blocks?.refusesMount(pending.accessor) === true || blocks?.refuses(origins) === true;
+      const isShut = blocks?.refusesMount(pending.accessor) === true;
+      const isRefused = blocks?.refuses(origins) === true;
       const isStopped = leases.outside.stoppedUntil !== null;
-      if (mounts.byAccessor(pending.accessor) !== null && !blocked && !isStopped) return version;
+      if (mounts.byAccessor(pending.accessor) !== null && !isShut && !isRefused && !isStopped) return version;
       await leases.store.write(leases.store.drop(pending));
-      if (blocked) throw deniedError();
+      if (isRefused) throw deniedError();
+      if (isShut) throw mountError(this.#options.mounted.path);
       if (isStopped) throw stoppedError();
       throw new VaultError("not_found", `no handler for route "${this.#options.request.path}". route entry not found.`);
     } catch (error) {

@@ -1,7 +1,8 @@
 // What leases stand for in other systems (accounts, credentials) lives on there when the vault is sealed, and nobody ends it
 // until the next unseal. How many there are, and ending all of them before a seal.
 // Must hold: while leasing is stopped no lease is made, and one that was being made is counted or never was, so that where
-// nothing is counted nothing is left; the stop ends by itself; counting takes no longer than its bound, however many there are.
+// nothing is counted nothing is left; the stop ends by itself; counting, and looking for what fails, take no longer than
+// their bound, however many there are.
 // Known gap: the stop is in memory: a process that starts again leases again.
 
 import type { Clock } from "../../lib/clock.ts";
@@ -96,15 +97,16 @@ export class Outside {
     return { leases, complete: true };
   }
 
-  /** Some that did not end when they were told to, or that are not made to their end. */
-  async failing(): Promise<readonly LeaseEntry[]> {
+  /** Some that did not end when they were told to, or that are not made to their end: those found in so many milliseconds. */
+  async failing(ms: number): Promise<readonly LeaseEntry[]> {
+    const deadline = performance.now() + ms;
     const found: LeaseEntry[] = [];
     for await (const [, names] of this.#names(mostShown)) {
       const entries = await Promise.all(names.map((name) => this.#options.store.get(leaseOf(name))));
       for (const entry of entries) {
         if (entry && (entry.value.ending?.error || entry.value.state === "pending")) found.push(entry.value);
       }
-      if (found.length >= mostShown) break;
+      if (found.length >= mostShown || performance.now() >= deadline) break;
     }
     return found.slice(0, mostShown);
   }

@@ -6,7 +6,7 @@ import type { Route } from "../../sdk/mount.ts";
 import { coreHandler } from "../call.ts";
 import type { Core } from "../core.ts";
 
-/** Milliseconds that counting may take: who asks may want to seal at once. */
+/** Milliseconds that counting may take, and as many again to look for what fails: who asks may want to seal at once. */
 const patience = 2_000;
 
 async function shown(core: Core): Promise<Readonly<Record<string, unknown>>> {
@@ -28,7 +28,7 @@ async function shown(core: Core): Promise<Readonly<Record<string, unknown>>> {
     failing:
       until === null
         ? []
-        : (await outside.failing()).map(({ id, accessor, ending, state }) => ({
+        : (await outside.failing(patience)).map(({ id, accessor, ending, state }) => ({
             lease_id: id,
             mount: mountOf(accessor),
             attempts: ending?.attempts ?? 0,
