@@ -4,6 +4,7 @@
 // and whether the branch can be read does not matter.
 
 import type { Clock } from "../lib/clock.ts";
+import type { Logger } from "../lib/log.ts";
 import { sliced, type Work } from "../lib/slices.ts";
 import { isVaultError } from "../sdk/errors.ts";
 import type { Change, Commit, CommitSet, Declaration, Target } from "../sdk/kind.ts";
@@ -25,6 +26,7 @@ export interface Tools {
   ) => Work<readonly string[]>;
   readonly settings: { readonly branch: string; readonly maxDeletions: number };
   readonly clock: Clock;
+  readonly log: Logger;
 }
 
 /** One run, as far as it has come. */
@@ -109,9 +111,16 @@ async function obey(attempt: Attempt): Promise<null> {
   return null;
 }
 
-/** What may be wanted again stays in the clone: before the branch, which may have been rewritten, is fetched. */
+/** What may be wanted again stays in the clone: before the branch, which may have been rewritten, is fetched. A clone that is
+ *  damaged ends nothing here: the fetch that follows makes it anew. */
 async function retain({ tools, memory, pin }: Attempt): Promise<null> {
-  await tools.workshop.keep([...new Set([...(pin === null ? [] : [pin.commit]), ...memory.applied])]);
+  try {
+    await tools.workshop.keep([...new Set([...(pin === null ? [] : [pin.commit]), ...memory.applied])]);
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    const { message, detail } = error;
+    tools.log.warn("what was applied could not be marked in the clone as kept", { reason: message, detail });
+  }
   return null;
 }
 
@@ -133,16 +142,22 @@ async function pinned(attempt: Attempt, pin: Pin): Promise<Verdict | null> {
   const live = current?.commit.id ?? null;
   const isNew = attempt.head !== null;
   if (!isNew) await read(attempt);
-  const found = isNew ? attempt.head : await workshop.find(pin.commit);
-  const branch = await workshop.last();
-  if (found !== null && typeof found !== "string") {
-    attempt.head = found;
-    attempt.behind = branch === null ? null : await workshop.ahead(branch.id, pin.commit);
-    const standing = isNew ? null : attempt.standing(found, live);
-    return standing?.result === "applied" ? judge(clock, "applied", found, { message: attempt.unread }) : standing;
-  }
   // What is live needs nothing from the clone.
-  if (live === pin.commit) return judge(clock, "applied", current?.commit ?? null, { message: attempt.unread });
+  const isLive = live === pin.commit;
+  try {
+    const found = isNew ? attempt.head : await workshop.find(pin.commit);
+    const branch = await workshop.last();
+    if (found !== null && typeof found !== "string") {
+      attempt.head = found;
+      attempt.behind = branch === null ? null : await workshop.ahead(branch.id, pin.commit);
+      const standing = isNew ? null : attempt.standing(found, live);
+      return standing?.result === "applied" ? judge(clock, "applied", found, { message: attempt.unread }) : standing;
+    }
+  } catch (error) {
+    if (!(error instanceof SourceError) || isNew || !isLive) throw error;
+    attempt.unread ??= `the clone could not be read, the pinned commit stays: ${error.message}`;
+  }
+  if (isLive) return judge(clock, "applied", current?.commit ?? null, { message: attempt.unread });
   const message = `the pinned commit ${pin.commit} is neither applied nor in the clone, and branch ${tools.settings.branch} does not have it: writ unpin, or pin another`;
   return judge(clock, "failed", null, { message });
 }

@@ -3,7 +3,6 @@
 // until something changes; nothing of this needs the remote to serve requests, and a sealed vault only postpones it.
 
 import { Flight, type Timer } from "../lib/flight.ts";
-import type { Logger } from "../lib/log.ts";
 import { Mutex } from "../lib/mutex.ts";
 import { isVaultError, VaultError } from "../sdk/errors.ts";
 import type { Change, Commit } from "../sdk/kind.ts";
@@ -22,7 +21,6 @@ export interface ReconcilerOptions extends Tools {
   readonly timer: Timer;
   /** 0 <= n < 1. */
   readonly random: () => number;
-  readonly log: Logger;
   /** Milliseconds from one fetch to the next, at least; 1,000 unless given. */
   readonly spacing?: number;
 }

@@ -233,8 +233,9 @@ export class Source {
     this.#ready = true;
   }
 
-  /** Removes what a killed git left: locks, and packs that were never finished. No git runs in the clone meanwhile: each
-   *  run ends with its process group before its promise does. */
+  /** Removes what a killed git, or a loss of power, left: locks, packs that were never finished, and refs of ours that do not
+   *  say what they are called after. No git runs in the clone meanwhile: each run ends with its process group before its
+   *  promise does. */
   async #clean(): Promise<void> {
     for (const folder of ["", "refs/writ", keptFolder, "objects/pack", "objects/info", "objects"]) {
       const names = await readdir(join(this.#clone, folder)).catch(() => []);
@@ -242,6 +243,13 @@ export class Source {
         if (!/\.lock$|^tmp_|^incoming-|^gc\.pid$/u.test(name)) continue;
         await discard(join(this.#clone, folder, name));
       }
+    }
+    for (const name of await readdir(join(this.#clone, keptFolder)).catch(() => [])) {
+      const file = join(this.#clone, keptFolder, name);
+      if ((await readFile(file, "utf8").catch(() => "")) === `${name}\n`) continue;
+      // Git neither lists nor replaces a ref that is broken: it is made anew once it is gone.
+      await discard(file);
+      this.#kept = "";
     }
   }
 

@@ -1,7 +1,7 @@
 // Pins: one commit is held, whatever the branch does, on real repositories.
 
 import { execFileSync } from "node:child_process";
-import { rmSync } from "node:fs";
+import { renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { ApplyError } from "../../src/sdk/kind.ts";
@@ -229,6 +229,76 @@ describe("without the remote", () => {
     const two = await restarted(one);
     expect(await two.reconciler.sync()).toMatchObject({ result: "applied", commit: { id: one.good } });
     await two.reconciler.close();
+  });
+});
+
+describe("a loss of power", () => {
+  const damage: Readonly<Record<string, (clone: string, kept: string) => void>> = {
+    "HEAD is gone": (clone) => rmSync(join(clone, "HEAD")),
+    "HEAD is empty": (clone) => truncateSync(join(clone, "HEAD")),
+    "config is cut": (clone) => truncateSync(join(clone, "config"), 4),
+    "a kept ref is empty": (clone, kept) => truncateSync(join(clone, "refs/writ/kept", kept)),
+    "a kept ref is zeros": (clone, kept) => writeFileSync(join(clone, "refs/writ/kept", kept), "\0".repeat(41)),
+  };
+  const keptOf = ({ folder }: Bench): string[] =>
+    git(join(folder, "clone.git"), ["for-each-ref", "refs/writ/kept", "--format=%(refname:lstrip=3)"]).split("\n");
+
+  test.each(Object.entries(damage))("after which %s: the next start takes what was pushed", async (_, harm) => {
+    const one = await crisis();
+    await one.reconciler.close();
+    harm(join(one.folder, "clone.git"), one.good);
+    const narrower = one.upstream.commit({ "a.yaml": "evil\nworse\n" });
+    const two = await restarted(one);
+    expect(await two.reconciler.sync()).toMatchObject({ result: "applied", commit: { id: narrower } });
+    expect(two.target.names()).toEqual(["evil", "worse"]);
+    expect(keptOf(two).toSorted()).toEqual([one.first, one.good, one.bad, narrower].toSorted());
+    await two.reconciler.close();
+  });
+
+  test.each(Object.entries(damage))("after which %s: what is pinned stays, and can be unpinned", async (_, harm) => {
+    const one = await crisis();
+    await one.reconciler.pin(wanted(one.good));
+    await idle(one);
+    await one.reconciler.close();
+    harm(join(one.folder, "clone.git"), one.good);
+    const pushed = one.upstream.commit({ "a.yaml": "alpha\nbeta\ngamma\n" });
+    const two = await restarted(one);
+    expect(await two.reconciler.sync()).toMatchObject({ result: "applied", commit: { id: one.good }, message: null });
+    expect(await two.reconciler.status({ documents: false })).toMatchObject({ state: "pinned", pinned: { behind: 2 } });
+    expect(await two.reconciler.unpin("ops")).toBe(true);
+    expect(two.target.applied?.commit.id).toBe(pushed);
+    expect(keptOf(two)).toContain(one.good);
+    await two.reconciler.close();
+  });
+
+  test("again and again without the remote: what is pinned and live stays", async () => {
+    const one = await crisis();
+    await one.reconciler.pin(wanted(one.good));
+    await idle(one);
+    await one.reconciler.close();
+    rmSync(one.upstream.dir, { recursive: true });
+    const two = await restarted(one);
+    for (let times = 0; times < 2; times += 1) {
+      rmSync(join(one.folder, "clone.git/HEAD"));
+      expect(await two.reconciler.sync()).toMatchObject({
+        result: "applied",
+        commit: { id: one.good },
+        message: expect.stringContaining("could not be read"),
+      });
+    }
+    await two.reconciler.close();
+  });
+
+  test("a kept ref that breaks while the server runs is made anew", async () => {
+    const one = await crisis();
+    truncateSync(join(one.folder, "clone.git/refs/writ/kept", one.good));
+    const dir = `${one.upstream.dir}-away`;
+    renameSync(one.upstream.dir, dir);
+    expect((await one.reconciler.sync()).result).toBe("failed");
+    renameSync(dir, one.upstream.dir);
+    for (let times = 0; times < 2; times += 1) await one.reconciler.sync();
+    expect(keptOf(one)).toContain(one.good);
+    await one.reconciler.close();
   });
 });
 
