@@ -423,7 +423,7 @@ describe("a machine, whose login has two names", () => {
   });
 
   test("with a person at each name has to be told by id, and takes nobody along", async () => {
-    const { mounted, roleId, issue, enter, bind } = await machine();
+    const { mounted, path, roleId, issue, enter, bind } = await machine();
     const secret = await issue();
     const [one, other] = [await idOf(h, "identity/entity"), await idOf(h, "identity/entity")];
     await bind(await roleId(), one);
@@ -442,6 +442,9 @@ describe("a machine, whose login has two names", () => {
       logins: [{ name: await roleId(), mount_accessor: mounted.accessor }],
     });
     expect(await may((await login(h, "bob")).client_token)).toBe("reads");
+    // Nor is it given what would be dead at once.
+    await h.ask("update", path, { token_policies: ["maker"], token_type: "batch" });
+    expect(await enter(secret)).toBe(denied);
   });
 });
 
