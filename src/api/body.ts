@@ -8,11 +8,11 @@ import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { setImmediate as immediate } from "node:timers/promises";
 import { release } from "../lib/bytes.ts";
-import { collect } from "../lib/collect.ts";
 import { hasBackslashName } from "../lib/json.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { checkExtent, checkLargeExtent, type Extent, tooLong, tooMany } from "./extent.ts";
 import { Aborted, type Intake } from "./intake.ts";
+import type { Held, Pot } from "./pot.ts";
 import { parseFields } from "./target.ts";
 
 export type Fields = Readonly<Record<string, unknown>>;
@@ -31,43 +31,38 @@ export function announced(incoming: IncomingMessage): number {
   return Number(incoming.headers["content-length"] ?? 0);
 }
 
-/** Pieces are joined in lots of this many: each costs a hundred bytes and more, however little is in it, and a client may
- *  send a body byte by byte. */
-const mostLoose = 1_024;
-
-/** In memory of its own, not of the pool that other buffers share: the one who wipes it must own it. */
-function joined(parts: readonly Buffer[], wipe: boolean): Buffer {
-  const whole = Buffer.alloc(parts.reduce((size, part) => size + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    at += part.copy(whole, at);
-    if (wipe) part.fill(0);
-  }
-  return whole;
-}
+/** What a body takes beside its bytes. */
+const overhead = 512;
+const leastRoom = 1_024;
 
 export interface ReadOptions {
   /** Whatever is not handed over has been overwritten. */
   readonly wipe?: boolean;
+  /** Where its bytes count. */
   readonly intake?: Intake;
+  readonly pot?: Pot;
   /** Whether who asks may send more than a stranger. */
   readonly known?: () => Promise<boolean>;
 }
 
 /** What is there of a body. */
-class Gathering {
+class Gathering implements Held {
   readonly #incoming: IncomingMessage;
   readonly #limit: number;
   readonly #options: ReadOptions;
-  readonly #chunks: Buffer[] = [];
-  #loose = 0;
-  #held = 0;
-  /** In place of chunks, for what is large. */
-  #whole: Buffer | null = null;
+  /** One piece of memory, of at most twice what came: a piece for each that was sent would cost hundreds of bytes, however
+   *  little is in it, and a client may send a body byte by byte. */
+  #kept: Buffer = empty;
+  /** It has had its turn, and counts among the others no more. */
+  #large = false;
+  #ended = false;
   #unwatch: (() => void) | null = null;
   size = 0;
+  known = false;
   /** Where to ask before going on. */
   bound: number;
+  /** Ends the reading. Nothing is held before there is something to end. */
+  cut: (error: unknown) => void = () => {};
 
   constructor(incoming: IncomingMessage, limit: number, options: ReadOptions) {
     this.#incoming = incoming;
@@ -82,57 +77,65 @@ class Gathering {
   add(chunk: Buffer): void {
     const size = this.size + chunk.length;
     if (size > this.#limit) throw tooLarge(this.#limit);
-    if (this.#whole !== null) chunk.copy(this.#whole, this.size);
+    if (this.size === 0 && !this.#large) this.#kept = chunk;
     else {
-      this.#options.intake?.hold(chunk.length);
-      this.#held += chunk.length;
-      this.#chunks.push(chunk);
-      if (++this.#loose === mostLoose) {
-        this.#chunks.push(joined(this.#chunks.splice(-mostLoose), this.#options.wipe === true));
-        this.#loose = 0;
-      }
+      if (size > this.#kept.length) this.#move(Math.min(Math.max(2 * size, leastRoom), this.#most));
+      chunk.copy(this.#kept, this.size);
+      if (this.#options.wipe === true) chunk.fill(0);
     }
     this.size = size;
+    const { intake, pot } = this.#options;
+    if (!this.#large) (intake ?? pot)?.hold(this, this.#kept.length + overhead);
   }
 
-  /** Resolves when `size` bytes may be read. `cut` is called where they take too long. */
-  async widen(size: number, cut: (error: VaultError) => void): Promise<void> {
+  get #most(): number {
+    return announced(this.#incoming) || this.#limit;
+  }
+
+  /** Pages that nothing is written to cost nothing. It is nobody else's memory: the one who wipes it must own it. */
+  #move(room: number): void {
+    const kept = Buffer.allocUnsafeSlow(room);
+    this.#kept.copy(kept, 0, 0, this.size);
+    if (this.#options.wipe === true) this.#kept.fill(0);
+    this.#kept = kept;
+  }
+
+  /** Resolves when `size` bytes may be read. */
+  async widen(size: number): Promise<void> {
     const { intake, known } = this.#options;
     if (intake === undefined) return;
     const { strangerBytes, largeBytes } = intake.bounds;
     if (this.bound < largeBytes) {
       if (known !== undefined && !(await known())) throw tooLarge(strangerBytes, ", and no valid token came with it");
+      // A turn would end with a request that is over already.
+      if (this.#ended) throw new Aborted();
+      this.known = true;
       this.bound = largeBytes;
     }
     if (size <= largeBytes) return;
     await intake.turn(this.#incoming);
-    this.#unwatch = intake.watch(cut);
-    // Pages that nothing is written to cost nothing.
-    this.#whole = Buffer.allocUnsafeSlow(announced(this.#incoming) || this.#limit);
-    joined(this.#chunks, false).copy(this.#whole);
-    this.#letGo();
+    this.#unwatch = intake.watch((error) => this.cut(error));
+    this.#large = true;
+    this.#move(this.#most);
+    intake.drop(this);
     this.bound = Infinity;
   }
 
   /** Everything, or nothing where it is not wanted any more. */
   end(wanted: boolean): Buffer {
+    const { intake, pot, wipe } = this.#options;
+    this.#ended = true;
     this.#unwatch?.();
-    const wipe = this.#options.wipe === true;
-    try {
-      if (this.#whole !== null) return this.#whole.subarray(0, this.size);
-      const [first] = this.#chunks;
-      if (!wanted) for (const chunk of wipe ? this.#chunks : []) chunk.fill(0);
-      else if (first !== undefined) return this.#chunks.length === 1 ? first : joined(this.#chunks, wipe);
-      return empty;
-    } finally {
-      this.#letGo();
+    (intake ?? pot)?.drop(this);
+    const kept = this.#kept;
+    this.#kept = empty;
+    if (wanted) {
+      if (this.#large) intake?.arrived(this.size);
+      return kept.length === this.size ? kept : kept.subarray(0, this.size);
     }
-  }
-
-  #letGo(): void {
-    this.#options.intake?.drop(this.#held);
-    this.#held = 0;
-    this.#chunks.length = 0;
+    if (wipe === true) kept.fill(0);
+    if (this.#large) release(kept);
+    return empty;
   }
 }
 
@@ -144,22 +147,23 @@ export async function readBody(incoming: IncomingMessage, limit: number, options
   const body = new Gathering(incoming, limit, options);
   let whole = false;
   try {
-    let cut: (error: unknown) => void = () => {};
-    const late = (error: VaultError): void => cut(error);
-    if (length > body.bound) await body.widen(length, late);
+    if (length > body.bound) await body.widen(length);
     await new Promise<void>((resolve, reject) => {
       const onData = (chunk: Buffer): void => {
         try {
           body.add(chunk);
         } catch (error) {
-          cut(error);
+          body.cut(error);
           return;
         }
         if (body.size <= body.bound) return;
         incoming.pause();
-        body.widen(body.size, late).then(() => incoming.resume(), cut);
+        body.widen(body.size).then(
+          () => incoming.resume(),
+          (error: unknown) => body.cut(error),
+        );
       };
-      cut = (error) => {
+      body.cut = (error) => {
         incoming.off("data", onData);
         reject(error);
       };
@@ -201,7 +205,13 @@ export function parseBody(incoming: IncomingMessage, body: Buffer, limits: Exten
 }
 
 /** The same of a large body, in steps that let others in between. Its memory is free after that. */
-export async function parseLargeBody(incoming: IncomingMessage, body: Buffer, limits: Extent): Promise<Fields> {
+export async function parseLargeBody(
+  incoming: IncomingMessage,
+  body: Buffer,
+  limits: Extent,
+  intake: Intake,
+): Promise<Fields> {
+  const { length } = body;
   const form = isForm(incoming, body);
   if (!form) await checkLargeExtent(body, limits);
   let text = body.toString("utf8");
@@ -215,7 +225,7 @@ export async function parseLargeBody(incoming: IncomingMessage, body: Buffer, li
   // As large as the value, and not needed beside it.
   text = "";
   await immediate();
-  collect();
+  intake.collect(length);
   await immediate();
   const fields = objectOf(value);
   await immediate();

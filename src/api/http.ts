@@ -126,7 +126,7 @@ async function fieldsOf(
   if (operation === "update" || operation === "patch") {
     if (body === null) return { operation, data: noFields };
     const large = body.length > limits.largeBytes;
-    const data = large ? await parseLargeBody(incoming, body, limits) : parseBody(incoming, body, limits);
+    const data = large ? await parseLargeBody(incoming, body, limits, intake) : parseBody(incoming, body, limits);
     return { operation, data };
   }
   return queryFields(operation, query);

@@ -1,52 +1,67 @@
-// What the bodies of all requests together may cost: those of an ordinary size so many bytes while they are read; larger
-// ones, each of which takes several times its length until it is answered, one at a time.
+// What the bodies of all requests together may cost: small ones and those of an ordinary size so many bytes each while they are
+// read; larger ones, each of which takes several times its length until it is answered, one at a time.
 // Must hold: a turn ends with its request, however that ends; nobody waits for ever, and nobody who sends slowly keeps
-// others waiting for longer than the limit says.
+// others waiting for longer than the limit says. A small body always gets in, whoever else sends what.
 
 import type { IncomingMessage } from "node:http";
 import { collect } from "../lib/collect.ts";
-import { VaultError } from "../sdk/errors.ts";
+import type { VaultError } from "../sdk/errors.ts";
 import type { Limits } from "./limits.ts";
+import { busy, type Held, Pot } from "./pot.ts";
 
 /** The client went away before its request was whole: there is nobody to answer. */
 export class Aborted extends Error {
   override readonly name = "Aborted";
 }
 
-type Bounds = Pick<Limits, "strangerBytes" | "largeBytes" | "heldBytes" | "turnTimeout" | "turnPause">;
+type Bounds = Pick<
+  Limits,
+  "strangerBytes" | "largeBytes" | "heldBytes" | "smallBytes" | "smallHeldBytes" | "turnTimeout" | "turnPause"
+>;
+
+/** Bytes from which on what a body leaves behind is worth a collection of the whole heap. */
+const worthCollecting = 8 * 1024 * 1024;
+/** Others have so many times as long as that took. */
+const restShare = 10;
 
 interface Waiting {
   readonly incoming: IncomingMessage;
   begin(): void;
-}
-
-function busy(message: string): VaultError {
-  const error = new VaultError("rate_limited", `${message}: try again later`);
-  error.headers = ["Retry-After", "1"];
-  return error;
+  gone(): void;
 }
 
 /** One for a process: the bounds are its. */
 export class Intake {
   readonly bounds: Bounds;
   readonly #queue: Waiting[] = [];
-  #held = 0;
-  /** Whose turn it is. */
+  readonly #small: Pot;
+  readonly #others: Pot;
+  /** Whose turn it is, and the bytes of his body once it is all there. */
   #current: IncomingMessage | null = null;
+  #arrived = 0;
+  /** Milliseconds that collections took in this turn. */
+  #collecting = 0;
   #resting = false;
 
   constructor(bounds: Bounds) {
     this.bounds = bounds;
+    this.#small = new Pot(bounds.smallHeldBytes);
+    this.#others = new Pot(bounds.heldBytes, true);
   }
 
-  /** Of a body of an ordinary size. Throws VaultError `rate_limited`. */
-  hold(bytes: number): void {
-    if (this.#held + bytes > this.bounds.heldBytes) throw busy("the server is reading too many requests at once");
-    this.#held += bytes;
+  /** `bytes` are all that a body takes now that waits for no turn. Throws VaultError `rate_limited`. */
+  hold(body: Held, bytes: number): void {
+    if (bytes <= this.bounds.smallBytes) {
+      this.#small.hold(body, bytes);
+      return;
+    }
+    this.#small.drop(body);
+    this.#others.hold(body, bytes);
   }
 
-  drop(bytes: number): void {
-    this.#held -= bytes;
+  drop(body: Held): void {
+    this.#small.drop(body);
+    this.#others.drop(body);
   }
 
   /** Resolves when a large body may be read. Rejects with VaultError `rate_limited`, or with Aborted. */
@@ -68,6 +83,7 @@ export class Intake {
       };
       const waiting = {
         incoming,
+        gone,
         begin: (): void => {
           end();
           resolve();
@@ -96,19 +112,41 @@ export class Intake {
     return () => clearInterval(timer);
   }
 
+  /** The body of whose turn it is has come. */
+  arrived(bytes: number): void {
+    this.#arrived = bytes;
+  }
+
+  /** Where so much was let go of that others should not have it on top of theirs. */
+  collect(bytes: number): void {
+    if (bytes < worthCollecting) return;
+    const since = performance.now();
+    collect();
+    this.#collecting += performance.now() - since;
+  }
+
   /** After every request, whatever its size was. */
   end(incoming: IncomingMessage): void {
-    if (this.#current !== incoming) return;
+    if (this.#current !== incoming) {
+      this.#queue.find((waiting) => waiting.incoming === incoming)?.gone();
+      return;
+    }
     this.#current = null;
     this.#resting = true;
-    // Several times the body's length is garbage now, and the next one would come on top of it.
-    setImmediate(collect);
-    setTimeout(() => {
-      this.#resting = false;
-      const next = this.#queue[0];
-      if (next === undefined) return;
-      this.#current = next.incoming;
-      next.begin();
-    }, this.bounds.turnPause).unref();
+    setImmediate(() => {
+      // Several times the body's length is garbage now, and the next one would come on top of it.
+      this.collect(this.#arrived);
+      this.#arrived = 0;
+      setTimeout(() => this.#next(), Math.max(this.bounds.turnPause, restShare * this.#collecting)).unref();
+      this.#collecting = 0;
+    });
+  }
+
+  #next(): void {
+    this.#resting = false;
+    const next = this.#queue[0];
+    if (next === undefined) return;
+    this.#current = next.incoming;
+    next.begin();
   }
 }

@@ -5,9 +5,12 @@ export interface Limits {
   readonly bodyBytes: number;
   /** The same where no valid token is sent with it. */
   readonly strangerBytes: number;
-  /** Larger bodies are taken one at a time; the others have so many bytes together while they are read. */
+  /** Larger bodies are taken one at a time; the others have so many bytes together while they are read, and small ones,
+   *  which take no more than that, have theirs. */
   readonly largeBytes: number;
   readonly heldBytes: number;
+  readonly smallBytes: number;
+  readonly smallHeldBytes: number;
   /** Milliseconds that a large body waits for its turn, and that it may take to arrive while others wait. */
   readonly turnTimeout: number;
   /** Milliseconds between two large bodies, which are everybody else's. */
@@ -42,7 +45,9 @@ export const defaultLimits: Limits = {
   bodyBytes: 32 * 1024 * 1024,
   strangerBytes: 256 * 1024,
   largeBytes: 1024 * 1024,
-  heldBytes: 32 * 1024 * 1024,
+  heldBytes: 24 * 1024 * 1024,
+  smallBytes: 16 * 1024,
+  smallHeldBytes: 8 * 1024 * 1024,
   turnTimeout: 30_000,
   turnPause: 100,
   depth: 64,
@@ -61,5 +66,6 @@ export const defaultLimits: Limits = {
   lingerTimeout: 1_000,
 };
 
-/** Bytes of the body of init or unseal. */
+/** Bytes of the body of init or unseal, and of all of them while they are read. */
 export const keyBodyBytes = 64 * 1024;
+export const keyBodiesBytes = 2 * 1024 * 1024;

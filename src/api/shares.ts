@@ -8,7 +8,8 @@ import { decodeBase64, decodeHex, encodeBase64, encodeHex, type Member, scanObje
 import { copyKey, keyBytes, zero } from "../lib/bytes.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { readBody } from "./body.ts";
-import { keyBodyBytes } from "./limits.ts";
+import { keyBodiesBytes, keyBodyBytes } from "./limits.ts";
+import { Pot } from "./pot.ts";
 import { scrub } from "./scrub.ts";
 
 export type Members<N extends string = string> = Readonly<Partial<Record<N, Member>>>;
@@ -23,13 +24,16 @@ export function checkOrigin(incoming: IncomingMessage): void {
   throw new VaultError("denied", "this call is not taken from pages of another origin");
 }
 
+/** Of the process: nobody's other bodies keep a share out. */
+const pot = new Pot(keyBodiesBytes);
+
 /** Runs `use` on the members of the body, and overwrites the body whatever happens. */
 export async function withMembers<N extends string, T>(
   incoming: IncomingMessage,
   names: readonly N[],
   use: (members: Members<N>) => T,
 ): Promise<T> {
-  const body = await readBody(incoming, keyBodyBytes, { wipe: true });
+  const body = await readBody(incoming, keyBodyBytes, { wipe: true, pot });
   try {
     const members: Members<N> | null = scanObject(body.length === 0 ? emptyObject : body, names);
     if (members === null) throw invalid("error parsing JSON: the body must be an object");

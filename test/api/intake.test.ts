@@ -1,9 +1,19 @@
 // What bodies may cost together: who may send a large one, whose turn it is, and what is read at once.
 
+import { constants, PerformanceObserver } from "node:perf_hooks";
 import { expect, it } from "vitest";
-import { errorsOf, requestText, start, type StartOptions, Wire } from "./fixture.ts";
+import { collect } from "../../src/lib/collect.ts";
+import { errorsOf, exchange, requestText, start, type StartOptions, Wire } from "./fixture.ts";
 
-const limits = { strangerBytes: 1_000, largeBytes: 5_000, heldBytes: 20_000, turnTimeout: 300, turnPause: 20 };
+const limits = {
+  strangerBytes: 1_000,
+  largeBytes: 5_000,
+  heldBytes: 20_000,
+  smallBytes: 1_000,
+  smallHeldBytes: 10_000,
+  turnTimeout: 300,
+  turnPause: 20,
+};
 const body = (size: number): string => JSON.stringify({ a: "x".repeat(size) });
 const head = (size: number, token = "t"): string =>
   requestText("POST /v1/a", [`X-Vault-Token: ${token}`, `Content-Length: ${body(size).length}`]);
@@ -107,4 +117,97 @@ it("what is read at once is bounded, and free again when a client goes", async (
   await settled();
   expect((await (await send(port, head(4_500) + body(4_500))).answer())?.status).toBe(200);
   expect(seen).toHaveLength(1);
+});
+
+/** Connections whose bodies lack their last byte. */
+async function stalled(port: number, count: number, size: number, path = "a"): Promise<Wire[]> {
+  const wires = [];
+  for (let n = 0; n < count; n++) {
+    const length = `Content-Length: ${body(size).length}`;
+    const text = requestText(`POST /v1/${path}`, ["X-Vault-Token: t", length]);
+    wires.push(await send(port, text + body(size).slice(0, -1)));
+  }
+  await settled();
+  return wires;
+}
+
+const whole = async (port: number, size: number): Promise<number | undefined> =>
+  (await (await send(port, head(size) + body(size))).answer())?.status;
+
+it.each([
+  ["small ones", 400],
+  ["larger ones", 900],
+])("strangers who stall keep nobody out: of %s the first make room", async (_name, size) => {
+  const { port } = await open({ door: { knows: async () => false } });
+  const [first] = await stalled(port, 40, size);
+  for (const other of [10, 400, 900]) expect([other, await whole(port, other)]).toEqual([other, 200]);
+  const answer = await first?.answer();
+  expect([answer?.status, answer?.headers["retry-after"]]).toEqual([429, "1"]);
+});
+
+it("nobody who is known is cut off for another; a small body gets in nevertheless", async () => {
+  const { port } = await open();
+  const wires = await stalled(port, 4, 4_000);
+  expect(await whole(port, 4_000)).toBe(429);
+  expect(await whole(port, 10)).toBe(200);
+  for (const wire of wires) {
+    await wire.send("}");
+    expect((await wire.answer())?.status).toBe(200);
+  }
+});
+
+it("bodies with shares have room of their own, where the first make room too", async () => {
+  const { port } = await start();
+  const [first] = await stalled(port, 40, 60_000, "sys/unseal");
+  expect((await first?.answer())?.status).toBe(429);
+  expect((await exchange(port, "POST /v1/sys/unseal", [], '{"key":"abcd"}')).status).toBe(200);
+});
+
+it("a body that comes byte by byte takes no more memory than it counts", async () => {
+  const { port } = await start();
+  const used = (): number => {
+    collect();
+    const { heapUsed, external } = process.memoryUsage();
+    return heapUsed + external;
+  };
+  const before = used();
+  const text = requestText("POST /v1/a", ["Transfer-Encoding: chunked"], "1\r\nx\r\n".repeat(1_000));
+  const wires = [];
+  for (let n = 0; n < 200; n++) wires.push(await send(port, text));
+  await settled();
+  expect(wires.filter(({ socket }) => socket.destroyed)).toEqual([]);
+  expect((used() - before) / wires.length).toBeLessThan(64 * 1_024);
+});
+
+it("the heap is collected for large bodies that came, and for nothing that was only announced; then others have their time", async () => {
+  const forced: number[] = [];
+  const observer = new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) {
+      const { detail, duration } = entry as PerformanceEntry & { readonly detail: { readonly flags: number } };
+      if (detail.flags & constants.NODE_PERFORMANCE_GC_FLAGS_FORCED) forced.push(duration);
+    }
+  });
+  collect();
+  await settled();
+  observer.observe({ entryTypes: ["gc"] });
+  try {
+    const { port, seen } = await start({ limits: { turnPause: 5, stringBytes: 2 ** 25 } });
+    for (let n = 0; n < 5; n++) {
+      (await send(port, head(9_000_000))).socket.destroy();
+      await settled();
+    }
+    expect(await whole(port, 2_000_000)).toBe(200);
+    await settled();
+    expect(forced).toEqual([]);
+    expect(await whole(port, 9_000_000)).toBe(200);
+    const between = performance.now();
+    expect(await whole(port, 2_000_000)).toBe(200);
+    const rested = performance.now() - between;
+    await settled();
+    expect(forced.length).toBeGreaterThan(0);
+    expect(rested).toBeGreaterThan(9 * forced.reduce((sum, each) => sum + each, 0));
+    expect(seen).toHaveLength(3);
+  } finally {
+    observer.disconnect();
+  }
 });

@@ -14,7 +14,7 @@ const loadMs = Number(process.env["WRIT_CROWD_MS"] ?? 20_000);
 const mostMib = 512;
 /** A health check that takes longer than this hangs. */
 const hangMs = 10_000;
-const counts = { idle: 10_000, slow: 300, bodies: 8, strangers: 8, logins: 20, readers: 4, health: 2 };
+const counts = { idle: 10_000, slow: 300, bodies: 8, strangers: 8, stalling: 400, logins: 20, readers: 4, health: 2 };
 const good: readonly (keyof typeof counts)[] = ["idle", "bodies", "strangers", "logins", "readers", "health"];
 
 class Crowd {
@@ -94,7 +94,7 @@ afterAll(async () => {
   await server.remove();
 });
 
-test("300 slow clients, 10,000 idle connections, bodies of 32 MiB and 20 logins at once", async () => {
+test("300 slow clients, 400 that stall, 10,000 idle connections, bodies of 32 MiB and 20 logins at once", async () => {
   const { pid } = server.running.child;
   if (pid === undefined) throw new Error("no server");
   const { port, token } = server;

@@ -195,6 +195,26 @@ const groups = {
       );
     });
   },
+  /** Nobody knows them either: bodies of all sizes that lack their last byte, and anew as soon as they are cut off. */
+  stalling: async (task: Task, ready: () => void) => {
+    const sizes = [256 * 1024, 200_000, 16_000, 300];
+    ready();
+    await each(task.count, async (at) => {
+      const size = sizes[at % sizes.length] ?? 300;
+      const path = at % 5 === 0 ? "sys/unseal" : "auth/userpass/login/user-1";
+      const head = `POST /v1/${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${size}\r\n\r\n`;
+      while (!isOver()) {
+        const socket = await dial(task.port).catch(() => null);
+        if (socket !== null) {
+          socket.resume().write(head + "x".repeat(size - 1));
+          while (!socket.destroyed && !isOver()) await pause(50);
+          socket.destroy();
+          tally.good += 1;
+        }
+        await pause(100);
+      }
+    });
+  },
   logins: async (task: Task, ready: () => void) => {
     ready();
     await each(task.count, async (at) => {

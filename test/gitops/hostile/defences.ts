@@ -128,13 +128,20 @@ export const defences = {
       edit("api/body.ts", "if (length > limit) throw tooLarge(limit);", ""),
       edit("api/body.ts", "if (size > this.#limit) throw tooLarge(this.#limit);", ""),
       edit("api/body.ts", "if (body.size <= body.bound) return;", "if (body.size < Infinity) return;"),
-      edit("api/intake.ts", "if (this.#held + bytes > this.bounds.heldBytes)", "if (bytes === Infinity)"),
+      edit("api/body.ts", "Math.min(Math.max(2 * size, leastRoom), this.#most)", "Math.max(2 * size, leastRoom)"),
+      edit("api/pot.ts", "if (this.#bytes > this.#most) this.#makeRoom(body);", ""),
     ],
   },
   joinedPieces: {
     unhurried: true,
     says: "a body that comes byte by byte takes no more memory than another",
-    edits: [edit("api/body.ts", "if (++this.#loose === mostLoose)", "if (++this.#loose === Infinity)")],
+    edits: [
+      edit(
+        "api/body.ts",
+        "chunk.copy(this.#kept, this.size);",
+        "chunk.copy(this.#kept, this.size);\n      ((globalThis as { loose?: Buffer[] }).loose ??= []).push(chunk);",
+      ),
+    ],
   },
   headerLimit: {
     says: "headers have at most 16 KiB, and there are at most 200",
