@@ -115,7 +115,7 @@ export function createApp(options: AppOptions): App {
     intake,
     outbox: options.outbox ?? new Outbox(limits),
   };
-  const terms: Terms = { limits, intake, known: (asker) => door.knows(asker) };
+  const terms: Terms = { limits, intake, door };
 
   const on = (serve: Serve) => async (c: Context<{ Bindings: Bindings }>) => {
     await respond(c.env, serve, edge);

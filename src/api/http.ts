@@ -3,6 +3,7 @@
 
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
+import type { Door } from "../core/door.ts";
 import { parseDuration } from "../lib/duration.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { Operation, Request } from "../sdk/request.ts";
@@ -103,8 +104,33 @@ function queryFields(operation: Operation, query: string): Asked {
 export interface Terms {
   readonly limits: Limits;
   readonly intake: Intake;
-  /** Whether a token is valid, which is not used by that. */
-  readonly known: (asker: Pick<Request, "token" | "connection" | "time">) => Promise<boolean>;
+  readonly door: Pick<Door, "knows" | "refuse">;
+}
+
+const lost = (): VaultError => new VaultError("invalid", "the body of the request did not come whole");
+
+/** Whoever was told to send on, and so that his token is valid, is in the audit whatever comes then. */
+async function readOf(
+  incoming: IncomingMessage,
+  { limits, intake, door }: Terms,
+  request: () => Request,
+): Promise<Buffer> {
+  const told: { request: Request | null } = { request: null };
+  const known = async (): Promise<boolean> => {
+    const asked = request();
+    if (!(await door.knows(asked))) return false;
+    told.request = asked;
+    return true;
+  };
+  try {
+    return await readBody(incoming, limits.bodyBytes, { intake, known });
+  } catch (error) {
+    if (told.request !== null) {
+      const refused = door.refuse(told.request, error instanceof VaultError ? error : lost());
+      await (error instanceof VaultError ? refused : refused.catch(() => {}));
+    }
+    throw error;
+  }
 }
 
 /** Methods that read have their fields in the query; the rest, in the body. */
@@ -112,17 +138,17 @@ async function fieldsOf(
   incoming: IncomingMessage,
   operation: Operation,
   { path, query }: Target,
-  { limits, intake, known }: Terms,
-  asker: Pick<Request, "token" | "time">,
+  terms: Terms,
+  request: () => Request,
 ): Promise<Asked> {
+  const { limits, intake } = terms;
   if (operation === "patch" && mediaType(incoming) !== "application/merge-patch+json") {
     throw new VaultError("media_type", "PATCH needs the content type application/merge-patch+json");
   }
   const care = operation === "update" ? careOf(path.slice("/v1/".length)) : null;
   if (care !== null) checkOrigin(incoming);
   if (care === "share") return { operation, ...(await readShare(incoming)) };
-  const who = (): Promise<boolean> => known({ ...asker, connection: connectionOf(incoming) });
-  const body = hasBody(incoming) ? await readBody(incoming, limits.bodyBytes, { intake, known: who }) : null;
+  const body = hasBody(incoming) ? await readOf(incoming, terms, request) : null;
   if (operation === "update" || operation === "patch") {
     if (body === null) return { operation, data: noFields };
     const large = body.length > limits.largeBytes;
@@ -160,5 +186,5 @@ export function toRequest(
   const reads = named !== "update" && named !== "patch" && !hasBody(incoming);
   return reads
     ? asking(queryFields(named, target.query))
-    : fieldsOf(incoming, named, target, terms, { token, time }).then(asking);
+    : fieldsOf(incoming, named, target, terms, () => asking({ operation: named, data: noFields })).then(asking);
 }

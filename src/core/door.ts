@@ -73,7 +73,9 @@ export interface Door extends Lifecycle {
   crowded(path: string, address: string): VaultError | null;
   /** Route, authenticate, authorize, audit, run, audit. Throws VaultError only. */
   handle(request: Request): Promise<Response>;
-  /** Whether the token is valid, which is not used by that: much is read only of those who have one. Throws VaultError
-   *  `sealed`, and what storage throws. */
-  knows(asker: Pick<Request, "token" | "connection" | "time">): Promise<boolean>;
+  /** Whether a valid token came, which is not used by that: much is read only of those who have one. Where another one
+   *  came, or it came from a blocked address, the request is refused, as `handle` refuses it. */
+  knows(request: Request): Promise<boolean>;
+  /** Refuses what could not be read whole of somebody who was known, so that the audit has it. */
+  refuse(request: Request, error: VaultError): Promise<never>;
 }

@@ -4,7 +4,7 @@
 // no code below this file asks who is calling to decide what he may.
 
 import { zero } from "../lib/bytes.ts";
-import { isVaultError, VaultError } from "../sdk/errors.ts";
+import { VaultError } from "../sdk/errors.ts";
 import { parse } from "../sdk/fields.ts";
 import type { Handler, Route } from "../sdk/mount.ts";
 import type { Operation, Request, Response } from "../sdk/request.ts";
@@ -51,20 +51,23 @@ const lastUsed = (): VaultError =>
     "Secret cannot be returned; token had one use left, so leased credentials were immediately revoked.",
   );
 
-/** Throws VaultError only. */
-export function handle(core: Core, sent: Request): Promise<Response> {
+/** Throws VaultError only. With a `refusal` the request is refused for that, whatever it asks for. */
+export function handle(core: Core, sent: Request, refusal: VaultError | null = null): Promise<Response> {
   const { rates } = core.quotas;
-  return rates === null ? serve(core, sent) : limited(core, rates, sent, () => serve(core, sent));
+  return rates === null ? serve(core, sent, refusal) : limited(core, rates, sent, () => serve(core, sent, refusal));
 }
 
-async function serve(core: Core, sent: Request): Promise<Response> {
+async function serve(core: Core, sent: Request, refusal: VaultError | null): Promise<Response> {
   const generation = core.generation;
   const mounted = generation.mounts.route(sent.path);
   let request = sent;
   let match = mounted === null ? null : matchOf(mounted, sent);
   if (mounted !== null && match?.route.spelling !== undefined) ({ request, match } = respelled(mounted, sent, match));
   const resolved =
-    resolveNow(core, generation, request, mounted, match) ?? (await resolve(core, generation, request, mounted, match));
+    refusal !== null
+      ? refused(request, mounted, match, refusal)
+      : (resolveNow(core, generation, request, mounted, match) ??
+        (await resolve(core, generation, request, mounted, match)));
   const { session, operation } = resolved;
   const asked = operation === request.operation ? request : { ...request, operation };
   const handlerOf = resolved.refusal === null && match !== null ? pick(match.route, operation) : null;
@@ -193,6 +196,15 @@ function refusalOf(
   return entry === null ? new VaultError("unsupported", "unsupported operation") : null;
 }
 
+function refused(
+  { operation }: Request,
+  mounted: Mounted | null,
+  match: RouteMatch | null,
+  refusal: VaultError,
+): Resolved {
+  return { mounted, match, session: null, operation, decision: null, facts: null, lastUse: false, refusal };
+}
+
 /** Who asks, for what, and whether he may. Never throws: a refusal is audited like everything else. */
 async function resolve(
   core: Core,
@@ -250,14 +262,15 @@ async function resolve(
 
 type Asker = Pick<Request, "token" | "connection" | "time">;
 
-/** Whether the token is valid; nothing is used or kept in the audit by that. */
-export async function knows(core: Core, asker: Asker): Promise<boolean> {
+/** Why whoever asks is refused whatever he asks for; null where he has a valid token, which is not used by that. */
+export async function refusalOfAsker(core: Core, request: Request): Promise<VaultError | null> {
   try {
-    await authenticate(core, core.generation, asker);
-    return true;
+    const { generation } = core;
+    if (generation.blocks !== null) barAddress(generation.blocks, request);
+    await authenticate(core, generation, request);
+    return null;
   } catch (error) {
-    if (isVaultError(error, "unauthenticated")) return false;
-    throw core.vaultError(error, "");
+    return core.vaultError(error, request.id);
   }
 }
 

@@ -24,7 +24,7 @@ import { Broker } from "./broker.ts";
 import { within } from "./broker/trail.ts";
 import { Core } from "./core.ts";
 import type { Door, Health, Initialized, InitOptions, SealStatus } from "./door.ts";
-import { handle, knows } from "./handle.ts";
+import { handle, refusalOfAsker } from "./handle.ts";
 import { InFlight } from "./inFlight.ts";
 import { collect } from "./metrics.ts";
 import { migrate } from "./migrations.ts";
@@ -312,12 +312,16 @@ export class Vault implements Door {
     this.#options.onSealed?.();
   }
 
-  async handle(request: Request): Promise<Response> {
+  handle(request: Request): Promise<Response> {
+    return this.#handle(request, null);
+  }
+
+  async #handle(request: Request, refusal: VaultError | null): Promise<Response> {
     const core = this.#core;
     if (core === null || core.closed) throw new VaultError("sealed", "Vault is sealed");
     const slot = this.#inFlight.enter(request);
     try {
-      return await handle(core, request);
+      return await handle(core, request, refusal);
     } catch (error) {
       if (isVaultError(error, "audit")) this.#auditFailures += 1;
       throw error;
@@ -328,10 +332,18 @@ export class Vault implements Door {
     }
   }
 
-  async knows(asker: Pick<Request, "token" | "connection" | "time">): Promise<boolean> {
+  async knows(request: Request): Promise<boolean> {
     const core = this.#core;
     if (core === null || core.closed) throw new VaultError("sealed", "Vault is sealed");
-    return knows(core, asker);
+    const refusal = await refusalOfAsker(core, request);
+    if (refusal === null) return true;
+    if (request.token === null && isVaultError(refusal, "unauthenticated")) return false;
+    return this.refuse(request, refusal);
+  }
+
+  async refuse(request: Request, error: VaultError): Promise<never> {
+    await this.#handle(request, error);
+    throw error;
   }
 
   sealStatus(): SealStatus {

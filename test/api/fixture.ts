@@ -79,6 +79,9 @@ export async function start(options: StartOptions = {}): Promise<Server> {
     manners: () => null,
     crowded: () => null,
     knows: async ({ token }) => token !== null,
+    refuse: async (_request, error) => {
+      throw error;
+    },
     metrics: async () => [],
     ...options.door,
   };
