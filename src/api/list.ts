@@ -35,15 +35,20 @@ const atOnce = 2;
 const last = new WeakMap<Socket, Answer>();
 
 export class Outgoing<Request extends Message = Message> extends ServerResponse<Request> {
-  /** Answers before it that were not taken when it began, at most. */
-  ahead = 0;
+  /** Of its connection, since that was idle last; and how many before it were taken whole, as the last one is told. */
+  number = 0;
+  taken = 0;
 
   // Node calls it when the answer has gone out whole.
   override detachSocket(socket: Socket): void {
     super.detachSocket(socket);
-    if (last.get(socket) === this) last.delete(socket);
+    const newest = last.get(socket);
+    if (newest === this) last.delete(socket);
+    else if (newest instanceof Outgoing) newest.taken = this.number + 1;
   }
 }
+
+const aheadOf = (outgoing: Answer): number => (outgoing instanceof Outgoing ? outgoing.number - outgoing.taken : 0);
 
 export const methodOf = (incoming: Message): string =>
   (incoming instanceof Incoming ? incoming.extra : null) ?? incoming.method ?? "";
@@ -108,6 +113,8 @@ export interface Recovery {
   /** Told of each request as it begins, so that a later one knows what to wait for. Gives the answer that this one should
    *  wait for itself, null for none: a packet may hold a thousand requests, and a few at once are enough for one client. */
   began(incoming: Message, outgoing: Answer): Answer | null;
+  /** How many of its connection are not answered yet that came before it. */
+  ahead(outgoing: Answer): number;
   /** Destroys the sockets that are between two parsers, which the server does not know of. */
   destroy(): void;
 }
@@ -162,9 +169,13 @@ export function recoverMethods(server: Server, limits: Limits): Recovery {
       const before = last.get(socket);
       last.set(socket, outgoing);
       if (before === undefined || before.destroyed) return null;
-      if (outgoing instanceof Outgoing && before instanceof Outgoing) outgoing.ahead = before.ahead + 1;
-      return outgoing instanceof Outgoing && outgoing.ahead >= atOnce ? before : null;
+      if (outgoing instanceof Outgoing && before instanceof Outgoing) {
+        outgoing.number = before.number + 1;
+        outgoing.taken = before.taken;
+      }
+      return aheadOf(outgoing) >= atOnce ? before : null;
     },
+    ahead: aheadOf,
     destroy: () => {
       for (const socket of between.keys()) socket.destroy();
     },

@@ -39,6 +39,9 @@ export interface Listener {
   close(graceMs: number): Promise<void>;
 }
 
+/** Requests of one connection that may be unanswered where another comes with a body. */
+const mostAhead = 16;
+
 // RFC 3986 section 3.2: a name or an address, and a port.
 const host = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
@@ -82,8 +85,14 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const begin = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     const before = recovery.began(incoming, outgoing);
     // What has a body must go on to be read: what stands behind it cannot come otherwise.
-    if (before === null || hasBody(incoming)) serve(incoming, outgoing);
-    else before.once("close", () => void (incoming.socket.destroyed || serve(incoming, outgoing)));
+    if (before === null) serve(incoming, outgoing);
+    else if (hasBody(incoming)) {
+      if (recovery.ahead(outgoing) < mostAhead) serve(incoming, outgoing);
+      else {
+        outgoing.shouldKeepAlive = false;
+        refuse(incoming, outgoing, 429, "too many requests of this connection wait for their answers");
+      }
+    } else before.once("close", () => void (incoming.socket.destroyed || serve(incoming, outgoing)));
   };
   if (isProxy !== null) {
     server.prependListener(tls === null ? "connection" : "secureConnection", (socket: Socket) =>

@@ -193,6 +193,46 @@ describe("limits", () => {
   });
 });
 
+describe("many requests on one connection", () => {
+  const post = requestText("POST /v1/a", ["Content-Length: 2"], "{}");
+
+  it("run some at a time, also with bodies; then the connection ends", async () => {
+    const held: (() => void)[] = [];
+    const handle = async (): Promise<object> => {
+      await new Promise<void>((resolve) => held.push(resolve));
+      return {};
+    };
+    const { port, seen } = await start({ handle });
+    const wire = new Wire(port);
+    await wire.send(post.repeat(700));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(seen).toHaveLength(16);
+    for (const go of held) go();
+    for (let n = 0; n < 16; n++) expect((await wire.answer())?.status).toBe(204);
+    const refused = await wire.answer();
+    expect([refused?.status, refused?.headers["connection"]]).toEqual([429, "close"]);
+    expect(await wire.closed()).toBe("");
+  });
+
+  it("may go on for ever where never more than a few are unanswered", async () => {
+    const held: (() => void)[] = [];
+    const handle = async (): Promise<object> => {
+      await new Promise<void>((resolve) => held.push(resolve));
+      return {};
+    };
+    const { port } = await start({ handle });
+    const wire = new Wire(port);
+    await wire.send(post);
+    for (let n = 0; n < 40; n++) {
+      await wire.send(post);
+      while (held.length < n + 2) await new Promise(setImmediate);
+      held[n]?.();
+      expect((await wire.answer())?.status).toBe(204);
+    }
+    wire.socket.destroy();
+  });
+});
+
 describe("closing", () => {
   it("lets a request end, and takes no new connection", async () => {
     let finish = (): void => {};
