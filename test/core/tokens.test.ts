@@ -314,6 +314,51 @@ describe("tokens", () => {
     expect((await h.ask("list", "auth/token/accessors/")).data?.["keys"]).toHaveLength(1);
   });
 
+  it("refuses what would make each entry of the audit long, and takes what is within its limits", async () => {
+    const h = await prepared();
+    const pairs = (count: number, key: number, value: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`.padEnd(key, "x"), "v".repeat(value)]));
+    const most = pairs(64, 128, 512);
+    const auth = await made(h, { policies: ["reader"], meta: most, display_name: "n".repeat(256) });
+    expect(auth.metadata).toEqual(most);
+    await h.ask("update", "auth/token/roles/app", { allowed_policies_glob: "*", allowed_entity_aliases: "*" });
+    const held = (await h.ask("list", "auth/token/accessors")).data;
+    for (const [data, text] of [
+      [{ meta: pairs(65, 4, 1) }, "meta cannot contain more than 64 key/value pairs"],
+      [{ meta: pairs(1, 129, 1) }, "meta: a key has 1 to 128 bytes"],
+      [{ meta: pairs(1, 4, 513) }, "meta: a key has 1 to 128 bytes"],
+      [{ meta: { "": "x" } }, "meta: a key has 1 to 128 bytes"],
+      [{ display_name: "n".repeat(257) }, "display_name is longer than 256 characters"],
+      [{ entity_alias: "n".repeat(257) }, "entity_alias is longer than 256 characters"],
+      [{ policies: Array.from({ length: 4000 }, (_, at) => `policy-${at}`) }, "the names in policies are longer"],
+    ] as const) {
+      for (const path of ["create", "create-orphan", "create/app"]) {
+        for (const type of ["service", "batch"]) {
+          const asked = h.ask("update", `auth/token/${path}`, { policies: ["reader"], ttl: "1h", type, ...data });
+          expect(await refusal(asked), `${path} ${text}`).toContain(`invalid: ${text}`);
+        }
+      }
+    }
+    expect((await h.ask("list", "auth/token/accessors")).data).toEqual(held);
+  });
+
+  it("have the accessors that they had, whatever names somebody put among them into storage", async () => {
+    const h = await prepared();
+    await made(h, { policies: ["reader"] });
+    const held = (await h.ask("list", "auth/token/accessors")).data;
+    for (const name of ["ab", "f".repeat(63), "F".repeat(64), `${"f".repeat(64)}0`]) {
+      await h.storage.write([{ key: `token/id/${name}`, value: Buffer.from("forged"), version: 1, expect: "absent" }]);
+    }
+    await h.vault.seal();
+    await h.unseal();
+    expect((await h.ask("list", "auth/token/accessors")).data).toEqual(held);
+    const { accessor, client_token } = await made(h, { policies: ["reader"] });
+    const found = await h.ask("update", "auth/token/lookup-accessor", { accessor });
+    expect(found.data).toMatchObject({ accessor, policies: ["default", "reader"] });
+    await h.ask("update", "auth/token/revoke-accessor", { accessor });
+    expect(await refusal(h.ask("read", "auth/token/lookup-self", {}, client_token))).toMatch(/^unauthenticated/);
+  });
+
   it("survives a restart", async () => {
     const h = await prepared();
     const { client_token } = await made(h, { policies: ["reader"] });

@@ -204,6 +204,28 @@ describe("secret ids", () => {
     await expect.poll(stored).toBe(1);
   });
 
+  test("have metadata within the limits of what stands in each entry of the audit", async () => {
+    const kit = await vault();
+    const pairs = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`, "v"]));
+    const most = { ...pairs(63), ["k".repeat(128)]: "v".repeat(512) };
+    const ids = await idsOf(kit, { metadata: most });
+    expect(await enter(kit, ids)).toMatchObject({ metadata: { ...most, role_name: "payments" } });
+    const held = await kit.data("list", "role/payments/secret-id");
+    for (const metadata of [pairs(65), { ["k".repeat(129)]: "v" }, { k: "v".repeat(513) }, { "": "v" }]) {
+      for (const [path, more] of [
+        ["secret-id", {}],
+        ["custom-secret-id", { secret_id: secret }],
+      ] as const) {
+        const tried = kit.call("update", `role/payments/${path}`, { metadata, ...more });
+        expect(await refused(tried)).toEqual([
+          "invalid",
+          [expect.stringMatching(/^metadata( cannot contain|: a key)/)],
+        ]);
+      }
+    }
+    expect(await kit.data("list", "role/payments/secret-id")).toEqual(held);
+  });
+
   test("stay within their role", async () => {
     const kit = await vault({
       secret_id_num_uses: 5,

@@ -6,6 +6,7 @@ import { cidrsWithin, wrongCidr } from "../../lib/cidr.ts";
 import { rfc3339 } from "../../lib/clock.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
+import { checkMetadata } from "../../sdk/metadata.ts";
 import { type Call, handler, type Handler, type Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
 import { checkCustom } from "./identifiers.ts";
@@ -41,6 +42,7 @@ function within(asked: number | undefined, limit: number, text: string): number 
 }
 
 function termsOf(data: Values<typeof termFields>, role: Role): Terms {
+  checkMetadata("metadata", data.metadata);
   return {
     metadata: data.metadata,
     cidr_list: checkCidrs("cidr_list", data.cidr_list, role.secret_id_bound_cidrs),

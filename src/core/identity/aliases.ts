@@ -5,11 +5,12 @@
 import { isDeepStrictEqual } from "node:util";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
+import { checkMetadata } from "../../sdk/metadata.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { Edit } from "../ledger.ts";
-import { checkMetadata, checkName, edit, entityWith, newPerson, refuseGit, type Scene } from "./edits.ts";
+import { checkName, edit, entityWith, newPerson, refuseGit, type Scene } from "./edits.ts";
 import { type Alias, type Bound, nameAfter, normalizeAlias, ownerOfAlias, type Person } from "./entity.ts";
 import { aliasOf, everybody, loginAt, loginOf, sameAlias } from "./find.ts";
 import { needs } from "./rights.ts";

@@ -167,21 +167,6 @@ export function checkName(field: string, name: string): void {
   }
 }
 
-const mostPairs = 64;
-const longestKey = 128;
-const longestValue = 512;
-
-export function checkMetadata(field: string, metadata: Readonly<Record<string, string>>): void {
-  const pairs = Object.entries(metadata);
-  if (pairs.length > mostPairs) {
-    throw new VaultError("invalid", `${field} cannot contain more than ${mostPairs} key/value pairs`);
-  }
-  for (const [key, value] of pairs) {
-    if (key !== "" && Buffer.byteLength(key) <= longestKey && Buffer.byteLength(value) <= longestValue) continue;
-    throw new VaultError("invalid", `${field}: a key has 1 to ${longestKey} bytes, a value at most ${longestValue}`);
-  }
-}
-
 /** As policies are called: lower case, each once, in order. `root` is refused, however it is spelled. */
 export function policyNames(names: readonly string[]): readonly string[] {
   const plain = new Set(names.map((name) => name.trim().toLowerCase()).filter(Boolean));

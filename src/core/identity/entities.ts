@@ -2,22 +2,13 @@
 
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
+import { checkMetadata } from "../../sdk/metadata.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Operation, Response } from "../../sdk/request.ts";
 import type { ViewOp } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import { endTask } from "./ends.ts";
-import {
-  checkMetadata,
-  checkName,
-  edit,
-  entityWith,
-  groupsWithout,
-  newPerson,
-  policyNames,
-  refuseGit,
-  type Scene,
-} from "./edits.ts";
+import { checkName, edit, entityWith, groupsWithout, newPerson, policyNames, refuseGit, type Scene } from "./edits.ts";
 import { type EntityRecord, nameAfter, type Person } from "./entity.ts";
 import { entityNamed, entityOf, everybody, type Found, loginNamed, loginOf } from "./find.ts";
 import { mergeRoute } from "./merge.ts";

@@ -6,10 +6,11 @@
 
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
+import { checkMetadata } from "../../sdk/metadata.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Response } from "../../sdk/request.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { checkMetadata, checkName, edit, groupWith, newGroup, policyNames, refuseGit, type Scene } from "./edits.ts";
+import { checkName, edit, groupWith, newGroup, policyNames, refuseGit, type Scene } from "./edits.ts";
 import { type Group, type GroupRecord, nameAfter } from "./entity.ts";
 import { loginOf } from "./find.ts";
 import { honours } from "./rights.ts";

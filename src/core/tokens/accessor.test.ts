@@ -25,3 +25,13 @@ test("what is no accessor leads nowhere", () => {
     expect(accessors.prefixOf(text), text).toBeNull();
   }
 });
+
+test("what is no id of a token is refused, and spoils no accessor that comes after it", () => {
+  const accessors = new Accessors(key());
+  const id = "0f".repeat(32);
+  const before = accessors.of(id);
+  for (const text of ["", "ab", "0f".repeat(15), "0F".repeat(32), `${id}0f`, "-".repeat(64)]) {
+    expect(() => accessors.of(text), text).toThrow("no id");
+  }
+  expect(accessors.of(id)).toBe(before);
+});

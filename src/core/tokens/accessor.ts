@@ -1,6 +1,7 @@
 // An accessor names a token without being one. It is the first half of the token's id, encrypted: the store finds the
 // token by it without an index of its own, which would be one more entry for each token made.
-// Must hold: whoever has an accessor learns neither the id nor the token; one id has one accessor, and the other way round.
+// Must hold: whoever has an accessor learns neither the id nor the token; one id has one accessor, and the other way round. Only
+// whole blocks reach the cipher: it would keep a part of one, and every later accessor would be another one.
 
 import {
   type Cipheriv,
@@ -17,8 +18,12 @@ const base = BigInt(alphabet.length);
 const length = 22;
 const accessorText = /^[A-Za-z0-9]{22}$/;
 const idDigits = 32;
+const idText = /^[0-9a-f]{64}$/;
 // One block of a fixed size that never comes twice: a permutation is all that is asked for.
 const cipher = "aes-256-ecb";
+
+/** Names in storage may be anybody's. */
+export const isTokenId = (name: string): boolean => idText.test(name);
 
 export class Accessors {
   readonly #key: KeyObject;
@@ -32,6 +37,7 @@ export class Accessors {
   }
 
   of(id: string): string {
+    if (!isTokenId(id)) throw new TypeError("this is no id of a token");
     let rest = BigInt(`0x${this.#cipher.update(id.slice(0, idDigits), "hex", "hex")}`);
     let text = "";
     for (let at = 0; at < length; at++) {

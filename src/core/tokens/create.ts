@@ -1,10 +1,12 @@
 // Making tokens: which policies, which life, whose child.
 // Must hold: a token gives away no right its maker does not have, unless the maker may choose (root, or sudo here) or a
-// role grants it; nobody but its maker's addresses can use it, whatever it is.
+// role grants it; nobody but its maker's addresses can use it, whatever it is. What a request says that stands in each entry of
+// the audit is short.
 
 import { cidrsWithin, commonCidrs, wrongCidr } from "../../lib/cidr.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
+import { checkMetadata } from "../../sdk/metadata.ts";
 import type { Response } from "../../sdk/request.ts";
 import { wrappingName } from "../../policy/compile.ts";
 import { inherited, ofMapping } from "../blocks/origins.ts";
@@ -39,6 +41,21 @@ export const ownSession = (call: CoreCall): Session => {
   if (call.session === null) throw new VaultError("unauthenticated", "permission denied");
   return call.session;
 };
+
+const longestName = 256;
+/** Bytes of all names that are asked for. What a mapping or the maker has is as long as its declaration. */
+const mostPolicies = 32 * 1024;
+
+function checkLengths({ policies = [], meta = {}, display_name, entity_alias = "" }: CreateData): void {
+  checkMetadata("meta", meta);
+  for (const [name, value] of Object.entries({ display_name, entity_alias })) {
+    if (value.length <= longestName) continue;
+    throw new VaultError("invalid", `${name} is longer than ${longestName} characters`);
+  }
+  if (Buffer.byteLength(policies.join(",")) > mostPolicies) {
+    throw new VaultError("invalid", `the names in policies are longer than ${mostPolicies} bytes together`);
+  }
+}
 
 function chosenPolicies(data: CreateData, maker: Session, free: boolean, role: TokenRole | null): readonly string[] {
   const own = maker.principal.policies;
@@ -173,6 +190,7 @@ export async function create(
 ): Promise<Response> {
   const maker = ownSession(call);
   const { core, data, generation } = call;
+  checkLengths(data);
   const { through } = options;
   const role = through === undefined ? null : roleOf(generation, through);
   if (through !== undefined && role === null) throw new VaultError("invalid", `unknown role ${through}`);

@@ -13,7 +13,7 @@ import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
 import { childKey, cubbyholeName, dueKey, idKey, isToken, leaseOfToken } from "../leases/keys.ts";
 import type { Tasks } from "../tasks.ts";
-import { Accessors } from "./accessor.ts";
+import { Accessors, isTokenId } from "./accessor.ts";
 import type { MadeToken, NewToken, TokenEntry } from "./entry.ts";
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
@@ -91,7 +91,7 @@ export class TokenStore {
   }
 
   async accessors(): Promise<string[]> {
-    return (await this.#view.list("id/")).map((id) => this.#accessors.of(id));
+    return (await this.#view.list("id/")).filter(isTokenId).map((id) => this.#accessors.of(id));
   }
 
   /** `hung` are operations for what hangs on the token from the start: they stand behind it, so that none is there
