@@ -4,6 +4,7 @@
 
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { isVaultError } from "../sdk/errors.ts";
 import type { View } from "../sdk/view.ts";
 import type { Failure, Lockouts } from "./lockouts.ts";
 
@@ -28,9 +29,20 @@ export class Failures {
   }
 
   async open(): Promise<void> {
-    const found = await this.#view.getJson<{ readonly failures: readonly Failure[] }>(key);
-    this.#lockouts.restore(found?.value.failures ?? []);
+    this.#lockouts.restore(await this.#stored());
     this.#saved = this.#lockouts.changes;
+  }
+
+  /** None where the entry is damaged: whoever can damage it can delete it as well, and a few tries more are less than a vault
+   *  that nobody can unseal. */
+  async #stored(): Promise<readonly Failure[]> {
+    try {
+      return (await this.#view.getJson<{ readonly failures: readonly Failure[] }>(key))?.value.failures ?? [];
+    } catch (error) {
+      if (!isVaultError(error, "storage")) throw error;
+      this.#log.security("failed logins from before cannot be read: every name has all its tries again", { error });
+      return [];
+    }
   }
 
   /** Called about twice a second. */

@@ -149,9 +149,13 @@ export class Rekey {
         zero(share);
         throw invalid("the new shares were handed out already: verify them, or cancel");
       }
-      const opened = await attempt.opening.give(this.#record(), share);
+      const record = this.#record();
+      const opened = await attempt.opening.give(record, share);
       if (opened === null) return null;
       try {
+        this.#checkHeld(opened);
+        // Whatever comes of this rekey, they were used.
+        if (opened.stored === record.seal) await this.#options.records.confirm();
         return await this.#make(attempt, opened);
       } finally {
         wipe(opened);
@@ -159,9 +163,13 @@ export class Rekey {
     });
   }
 
+  #checkHeld({ roots }: Opened): void {
+    const { barrier } = this.#options;
+    if (!roots.some((root) => barrier.holds(root))) throw invalid("the shares are not those of this vault");
+  }
+
   async #make(attempt: Attempt, opened: Opened): Promise<Handed> {
-    const { seal, barrier, log } = this.#options;
-    if (!opened.roots.some((root) => barrier.holds(root))) throw invalid("the shares are not those of this vault");
+    const { seal, log } = this.#options;
     const rootKey = randomKey(rootKeyBytes);
     let unused: readonly Uint8Array[] = [];
     try {

@@ -1,10 +1,12 @@
 // How late it was when the vault last ran, in its encrypted storage: after a restart with a clock that was set back it goes
 // on from there, so that what had expired stays expired.
 // Must hold: the mark is never later than the vault's time was; a seal saves it.
-// Known gap: after a crash it is up to a minute old. A clock that was ahead when the mark was saved is believed.
+// Known gap: after a crash it is up to a minute old. A clock that was ahead when the mark was saved is believed. Where the mark is
+// gone or damaged, any clock is; the security log and the scan of storage say so.
 
 import type { SteadyClock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { isVaultError } from "../sdk/errors.ts";
 import type { View } from "../sdk/view.ts";
 
 interface Mark {
@@ -30,7 +32,7 @@ export class Time {
   }
 
   async open(): Promise<void> {
-    this.#saved = (await this.#view.getJson<Mark>("mark"))?.value.at ?? 0;
+    this.#saved = await this.#marked();
     const behind = this.#saved - this.#clock.now();
     if (behind > usual) {
       this.#log.security(
@@ -41,6 +43,21 @@ export class Time {
       );
     }
     this.#clock.atLeast(this.#saved);
+  }
+
+  /** 0 where the mark is damaged: whoever can damage it can delete it as well, so to stay sealed would keep nobody out but the
+   *  owners of a vault whose disk has lost a bit. */
+  async #marked(): Promise<number> {
+    try {
+      return (await this.#view.getJson<Mark>("mark"))?.value.at ?? 0;
+    } catch (error) {
+      if (!isVaultError(error, "storage")) throw error;
+      this.#log.security(
+        "how late it was when this vault last ran cannot be read: the machine's clock is believed; see that it is right",
+        { error },
+      );
+      return 0;
+    }
   }
 
   /** Called about once a second. */

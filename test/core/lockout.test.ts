@@ -174,6 +174,26 @@ describe("a locked name", () => {
     expect(await refusal(login(after, "bob", "guess"))).toBe(wrong);
   });
 
+  test("that is damaged in storage keeps no vault sealed, is told of, and is saved anew", async () => {
+    const h = await vault();
+    await lock(h, "alice");
+    await h.vault.seal();
+    const key = "lockout/failures";
+    const stored = await h.storage.get(key);
+    const value = Uint8Array.from(stored?.value ?? []).map((byte, at, all) =>
+      at === all.length - 1 ? byte ^ 1 : byte,
+    );
+    await h.storage.write([{ key, value, version: stored?.version ?? 1 }]);
+    const after = await h.reopen();
+    expect(after.log.join("\n")).toMatch(/"security":true.*failed logins from before cannot be read/);
+    expect((await login(after, "alice", "s3cret")).auth).toBeDefined();
+    await lock(after, "bob");
+    await after.vault.seal();
+    const last = await h.reopen();
+    expect(last.log.join("\n")).not.toContain("cannot be read");
+    expect(await refusal(login(last, "bob", "s3cret"))).toBe(locked);
+  });
+
   test("says so in the security log, once", async () => {
     const h = await vault();
     await lock(h, "alice");

@@ -153,6 +153,23 @@ describe("sys/rekey", () => {
     expect(await kept(after)).toContain("kept");
   });
 
+  it("that asks for verification and is cancelled has used the shares that it was given: those before them are over", async () => {
+    const h = await opened();
+    const fresh = handed(await rekey(h, h.shares.slice(0, 3)));
+    expect(await recordOf(h.storage)).toHaveProperty("former");
+    // The shares from before say nothing of the new ones.
+    await rekey(h, h.shares.slice(0, 3), { require_verification: true });
+    await h.ask("delete", "sys/rekey/init");
+    expect(await recordOf(h.storage)).toHaveProperty("former");
+    await rekey(h, fresh.slice(0, 2), { require_verification: true });
+    await h.ask("delete", "sys/rekey/init");
+    expect(await recordOf(h.storage)).not.toHaveProperty("former");
+    const after = await restarted(h);
+    expect(await unseals(after, h.shares, 3)).toBe(false);
+    expect(await unseals(after, fresh, 2)).toBe(true);
+    expect(await kept(after)).toContain("kept");
+  });
+
   it("is cancelled, and forgotten at seal", async () => {
     const h = await opened();
     const { data } = await h.ask("update", "sys/rekey/init", { secret_shares: 3, secret_threshold: 2 });

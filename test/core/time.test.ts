@@ -110,6 +110,25 @@ describe("a clock that is set", () => {
     await again.ask("read", "sys/mounts");
   });
 
+  it("whose mark is damaged in storage is believed and told of: the vault is unsealed, and marks the time again", async () => {
+    const { boot, set } = machine();
+    const store = new FaultyStore(true);
+    const h = await harness({ storage: store, clock: boot() });
+    await h.vault.seal();
+    const key = "time/mark";
+    const stored = await store.get(key);
+    const value = Uint8Array.from(stored?.value ?? []).map((byte, at, all) =>
+      at === all.length - 1 ? byte ^ 1 : byte,
+    );
+    await store.write([{ key, value, version: stored?.version ?? 1 }]);
+    const again = await h.reopen(store, boot());
+    expect(again.log.join("\n")).toMatch(/"security":true.*cannot be read: the machine's clock is believed/);
+    await again.vault.tick();
+    set(-hour);
+    const last = await h.reopen(store, boot());
+    expect(last.log.join("\n")).toMatch(/"security":true.*clock is behind what this vault has seen/);
+  });
+
   it("that cannot be saved is told of once, not at each try, until it can be", async () => {
     const { boot, pass } = machine();
     const clock = boot();
