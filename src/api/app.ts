@@ -128,7 +128,7 @@ export function createApp(options: AppOptions): App {
       const refused = door.crowded(target.path.slice("/v1/".length), connectionOf(incoming).remoteAddress);
       if (refused !== null) throw refused;
     }
-    const made = toRequest(incoming, target, id, clock.now(), terms);
+    const made = toRequest(incoming, target, id, clock.now, terms);
     const request = made instanceof Promise ? await made : made;
     if (request.share !== undefined) return askWithShare(door, request, outgoing);
     const response = await door.handle(request);

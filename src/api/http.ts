@@ -163,12 +163,13 @@ export function asksHelp(incoming: IncomingMessage, { query }: Target): boolean 
   return query.includes("help") && methodOf(incoming) === "GET" && takeFlag(parseFields(query, "query"), "help");
 }
 
-/** Throws VaultError or Aborted. `target` is below /v1/. No promise where there is no body to wait for. */
+/** Throws VaultError or Aborted. `target` is below /v1/. No promise where there is no body to wait for. The request's time is the
+ *  one at which all of it is here: a body may take longer than its token lives. */
 export function toRequest(
   incoming: IncomingMessage,
   target: Target,
   id: string,
-  time: number,
+  now: () => number,
   terms: Terms,
 ): Request | Promise<Request> {
   const { headers } = incoming;
@@ -179,7 +180,7 @@ export function toRequest(
   const below = target.path.slice("/v1/".length);
   const asking = ({ operation, data, share }: Asked): Request => {
     const path = operation === "list" || operation === "scan" ? `${below}/` : below;
-    const request = { id, operation, path, data, token, connection: connectionOf(incoming), headers, time };
+    const request = { id, operation, path, data, token, connection: connectionOf(incoming), headers, time: now() };
     if (wrapTtl === null && share === undefined) return request;
     return { ...request, ...(wrapTtl !== null && { wrapTtl }), ...(share !== undefined && { share }) };
   };

@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
+import { manualClock } from "../../src/lib/clock.ts";
 import { VaultError, type ErrorCode } from "../../src/sdk/errors.ts";
 import type { Response } from "../../src/sdk/request.ts";
 import { errorsOf, exchange, requestText, start, Wire } from "./fixture.ts";
@@ -301,6 +302,20 @@ describe("fields", () => {
     for (const digits of [`1${"0".repeat(1_000_000)}1`, `0.${"0".repeat(1_000_000)}1`, `1${"0".repeat(3_000_000)}`]) {
       expect((await exchange(port, "POST /v1/a", ["X-Vault-Token: t"], `{"a":${digits}}`)).status).toBe(400);
     }
+  });
+
+  it("are judged by the time at which the last of them has come", async () => {
+    const clock = manualClock();
+    let begun: () => void = () => {};
+    const headers = new Promise<void>((resolve) => (begun = resolve));
+    const { port, seen } = await start({ app: { clock }, door: { crowded: () => (begun(), null) } });
+    const wire = new Wire(port);
+    await wire.send(requestText("POST /v1/a", ["Content-Length: 9"], '{"a"'));
+    await headers;
+    clock.advance(60_000);
+    await wire.send(':"b"}');
+    expect((await wire.answer())?.status).toBe(200);
+    expect(seen[0]).toMatchObject({ data: { a: "b" }, time: Date.UTC(2026, 0, 1) + 60_000 });
   });
 
   it("of PATCH are a merge patch", async () => {
