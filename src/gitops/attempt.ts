@@ -92,7 +92,7 @@ async function recover(attempt: Attempt): Promise<null> {
 
 /** Pins or unpins. What is to be pinned is on record only once all else has been looked at. */
 async function obey(attempt: Attempt): Promise<null> {
-  const { order, tools, memory, current, fetched } = attempt;
+  const { order, tools, memory, current, fetched, hurried } = attempt;
   if (order === null) return null;
   if ("unpin" in order) {
     attempt.obeyed = memory.pin === null;
@@ -105,7 +105,8 @@ async function obey(attempt: Attempt): Promise<null> {
     return null;
   }
   const { name, reason, by, allowProtected } = order.pin;
-  const known = { branch: tools.settings.branch, current: current?.commit ?? null, applied: memory.applied, fetched };
+  const { branch } = tools.settings;
+  const known = { branch, current: current?.commit ?? null, applied: memory.applied, hurried, fetched };
   attempt.head = await locate(tools.workshop, name, known);
   attempt.pin = { commit: attempt.head.id, reason, by, allowProtected, since: tools.clock.now() };
   return null;
@@ -127,7 +128,8 @@ async function retain({ tools, memory, pin }: Attempt): Promise<null> {
 /** What was judged stays judged while neither the head nor the live commit has changed. */
 async function fetch(attempt: Attempt): Promise<Verdict | null> {
   const { pin, current, tools } = attempt;
-  if (attempt.hurried()) throw new SourceError("something else came first", "remote", "");
+  // A pin that is being made does without the remote from here on.
+  if (attempt.head === null && attempt.hurried()) throw new SourceError("something else came first", "remote", "");
   if (pin !== null) return pinned(attempt, pin);
   const head = await tools.workshop.fetch();
   attempt.head = head;

@@ -33,6 +33,8 @@ export interface Known {
   /** What is live. */
   readonly current: Commit | null;
   readonly applied: Memory["applied"];
+  /** A person waits for something else, so that the remote is not waited for. */
+  readonly hurried: () => boolean;
   /** Called with the branch's head where it is read anew. */
   readonly fetched: (head: Commit) => void;
 }
@@ -58,6 +60,7 @@ export async function locate(workshop: Workshop, name: string, known: Known): Pr
   const before = await look();
   if (!(before instanceof VaultError)) return before;
   try {
+    if (known.hurried()) throw new SourceError("something else came first", "remote", "");
     known.fetched(await workshop.fetch());
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;

@@ -7,7 +7,7 @@ import { Mutex } from "../lib/mutex.ts";
 import { isVaultError, VaultError } from "../sdk/errors.ts";
 import type { Change, Commit } from "../sdk/kind.ts";
 import { type Attempt, judge, remember, type Tools, walk } from "./attempt.ts";
-import { meaning } from "./explain.ts";
+import { meaning, SourceError } from "./explain.ts";
 import { type Order, refusal, type Wanted } from "./pin.ts";
 import { entryOf, noMemory, type Pin, recall } from "./record.ts";
 import type { Settings } from "./settings.ts";
@@ -48,6 +48,8 @@ export class Reconciler {
   readonly #shelf = new Shelf();
   readonly #orders = new Mutex();
   #order: { readonly order: Order; readonly done: (done: Done) => void } | null = null;
+  /** Orders that wait for the one before them. */
+  #queued = 0;
   /** What the last look found, for measurements. */
   #pinned: { readonly pin: Pin; readonly behind: number | null } | null = null;
   readonly #asked = new Map<Held["for"], { readonly commit: string; readonly by: string }>();
@@ -135,14 +137,16 @@ export class Reconciler {
     return pin === null ? null : { pin, behind: known };
   }
 
-  /** One after another, each in a look of its own; a fetch that is under way then is not waited for. */
+  /** One after another, each in a look of its own. None waits for a fetch that something before it began. */
   #obeyed(order: Order): Promise<Done> {
+    this.#queued += 1;
+    if (this.#running) this.#options.workshop.hurry().catch(() => {});
     return this.#orders.run("", () => {
+      this.#queued -= 1;
       const { promise, resolve, reject } = Promise.withResolvers<Done>();
       this.#order = { order, done: resolve };
       this.#forced = true;
       this.#flight.fly().catch(reject);
-      if (this.#running) this.#options.workshop.hurry().catch(() => {});
       return promise;
     });
   }
@@ -185,7 +189,7 @@ export class Reconciler {
       asked: this.#asked,
       order,
       obeyed: false,
-      hurried: () => this.#order !== null,
+      hurried: () => this.#order !== null || this.#queued > 0,
       standing: (head, live) => (forced ? null : this.#standing(head, live)),
       fetched: (head) => {
         this.#head = head;
@@ -221,7 +225,7 @@ export class Reconciler {
       if (asked === null || ("pin" in asked.order && verdict.result !== "applied")) {
         verdict = await this.#look(null, () => {});
       }
-    } while (this.#order !== null);
+    } while (this.#order !== null || this.#queued > 0);
     this.#running = false;
     this.#schedule();
     return verdict;
@@ -253,7 +257,7 @@ export class Reconciler {
       return judge(clock, "failed", attempt.head, { message: error.message });
     }
     const { message, problems, detail } = meaning(error);
-    if (!this.#closed && !attempt.hurried())
+    if (!this.#closed && !(attempt.hurried() && error instanceof SourceError))
       log.warn("reconcile failed", { commit: attempt.head?.id ?? null, reason: message, detail });
     return judge(clock, "failed", attempt.head, { message, problems });
   }

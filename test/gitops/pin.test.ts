@@ -27,6 +27,13 @@ async function idle({ reconciler }: Bench): Promise<void> {
   while (reconciler.standing().running);
 }
 
+/** A remote that never answers from now on. */
+function silence({ dir }: Upstream): void {
+  // Whoever opens it waits for ever.
+  rmSync(join(dir, "HEAD"));
+  execFileSync("mkfifo", [join(dir, "HEAD")]);
+}
+
 /** What a client is told. */
 async function refusalOf(work: Promise<unknown>): Promise<string> {
   const error: unknown = await work.then(
@@ -204,9 +211,7 @@ describe("without the remote", () => {
 
   test("a pin does not wait for a remote that never answers, nor does the one after it", async () => {
     const one = await crisis();
-    // Whoever opens it waits for ever.
-    rmSync(join(one.upstream.dir, "HEAD"));
-    execFileSync("mkfifo", [join(one.upstream.dir, "HEAD")]);
+    silence(one.upstream);
     const before = one.workshop.fetches;
     const stuck = one.reconciler.sync();
     while (one.workshop.fetches === before) await idleTurn();
@@ -217,6 +222,49 @@ describe("without the remote", () => {
     await one.reconciler.pin(wanted(one.first));
     expect(one.target.names()).toEqual(["alpha"]);
     expect(one.target.told()).not.toContain("finished:failed");
+    await one.reconciler.close();
+  });
+
+  test.each<[string, (one: Bench) => Promise<string>, string]>([
+    ["an unpin", ({ reconciler }) => reconciler.unpin("ops").then(String), "true"],
+    [
+      "a pin that is mistyped",
+      ({ reconciler }) => refusalOf(reconciler.pin(wanted("1".repeat(40)))),
+      "could not be read anew",
+    ],
+  ])("%s that waits for a remote that never answers does not hold up the next pin", async (_, begin, end) => {
+    const one = await crisis();
+    await one.reconciler.pin(wanted(one.good));
+    await idle(one);
+    silence(one.upstream);
+    const before = one.workshop.fetches;
+    const looked = one.reconciler.sync();
+    while (one.workshop.fetches < before + 1) await idleTurn();
+    const stuck = begin(one);
+    while (one.workshop.fetches < before + 2) await idleTurn();
+    // Two that wait do not cut each other short: neither needs the remote.
+    const next = [one.good, one.first].map((id) => one.reconciler.pin(wanted(id)));
+    expect(await stuck).toContain(end);
+    await Promise.all(next);
+    // Who asked before them all hears what came of the last.
+    expect(await looked).toMatchObject({ result: "applied", commit: { id: one.first } });
+    expect(one.target.names()).toEqual(["alpha"]);
+    expect((await one.reconciler.pinned())?.pin.commit).toBe(one.first);
+    expect(one.target.told()).not.toContain("finished:failed");
+    await one.reconciler.close();
+  });
+
+  test("a pin that looks for its commit while the next one waits leaves the remote alone", async () => {
+    const one = await crisis();
+    silence(one.upstream);
+    const before = one.workshop.fetches;
+    const mistyped = refusalOf(one.reconciler.pin(wanted("1".repeat(40)))).then((told) => {
+      expect(told).toContain("something else came first");
+      expect(one.workshop.fetches).toBe(before);
+    });
+    await one.reconciler.pin(wanted(one.good));
+    await mistyped;
+    expect(one.target.names()).toEqual(["alpha", "beta"]);
     await one.reconciler.close();
   });
 
