@@ -447,3 +447,15 @@ test("an unknown command, and the version", async () => {
   for (const flag of ["--version", "-version", "-V"]) expect((await command([flag])).out).toMatch(/^writ \d/);
   expect((await command(["--help"])).code).toBe(0);
 });
+
+test("completion is printed for shells in which it evaluates nothing, and for no other", async () => {
+  for (const shell of ["bash", "zsh"]) {
+    const { code, out } = await command(["complete", shell]);
+    expect([code, out]).toEqual([0, expect.stringContaining("writ complete -- ")]);
+    expect(out).not.toMatch(/\beval\b/);
+  }
+  expect(await command(["complete", "powershell"])).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("bash, zsh"),
+  });
+});

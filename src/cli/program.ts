@@ -1,7 +1,7 @@
 // The `writ` command line: all commands, in the order of its help. Each loads its own code when it runs, so that every one
 // starts fast.
 
-import { Command, CommanderError, Option } from "commander";
+import { Argument, Command, CommanderError, Option } from "commander";
 import { CommandError } from "./client.ts";
 import { example, type Shell } from "./command.ts";
 import { crises } from "./crisis.ts";
@@ -37,6 +37,12 @@ function overridable(program: Command, env: Record<string, string | undefined>):
   }
 }
 
+async function printCompletion(shell: "bash" | "zsh" | "fish", io: Io): Promise<number> {
+  if (shell === "fish") (await import("@bomb.sh/tab")).script(shell, "writ", "writ");
+  else io.raw((await import("./completion.ts")).completions[shell]);
+  return 0;
+}
+
 /** `args` decide whether the code behind completion is loaded. */
 export async function createProgram(shell: Shell, args: readonly string[] = []): Promise<Command> {
   const { io, run } = shell;
@@ -56,15 +62,15 @@ export async function createProgram(shell: Shell, args: readonly string[] = []):
   operators(program, shell);
   audits(program, shell);
   offline(program, shell);
-  if (args[0] === "complete" && args[1] !== "bash") {
+  if (args[0] === "complete" && args[1] === "--") {
     const { default: completion } = await import("@bomb.sh/tab/commander");
     completion(program);
   } else {
     const complete = program
       .command("complete")
-      .description("Prints what makes a shell complete these commands: bash, zsh, fish or powershell")
-      .argument("<shell>")
-      .action(() => run(import("./bashCompletion.ts").then((module) => (io.raw(module.bashCompletion), 0))));
+      .description("Prints what makes a shell complete these commands")
+      .addArgument(new Argument("<shell>").choices(["bash", "zsh", "fish"]))
+      .action((name: "bash" | "zsh" | "fish") => run(printCompletion(name, io)));
     example(complete, "writ complete bash > completion.bash");
   }
   return program;

@@ -29,7 +29,9 @@ const shells: Readonly<Record<"zsh" | "fish", Shell>> = {
     prompt: "ready> ",
     files: (root, lib) => ({
       ".zshenv": `module_path=(${lib}/zsh/*(/N))\nfpath=(${root}/usr/share/zsh/functions{,/**/*}(/N))\n`,
-      ".zshrc": "PS1='ready> '\nautoload -Uz compinit\ncompinit -u -D\nsource <(writ complete zsh)\n",
+      // A tab as it is unless it is bound has zsh itself run what stands in $(…) of the word, before any completion is asked for.
+      ".zshrc":
+        "PS1='ready> '\nbindkey '^I' complete-word\nautoload -Uz compinit\ncompinit -u -D\nsource <(writ complete zsh)\n",
     }),
     first: "true\r",
   },
@@ -60,11 +62,14 @@ for (const name of ["zsh", "fish"] as const) {
         { wait: prompt, type: "writ operator key-s\t" },
         { wait: "key-status", type: "\u0015writ kv get --for\t" },
         { wait: "--format", type: "\u0015writ kv get secret/$(touch ran-by-tab) --fie\t" },
-        { wait: "--field", type: "\u0015exit\r" },
+        // What is typed in front of "=" goes through the shell as well.
+        { wait: "--field", type: "\u0015writ kv get --x$(>ran-by-equals)=\t" },
+        { wait: "ran-by-equals", type: "\u0015writ kv get --format=js\t" },
+        { wait: "--format=json", type: "\u0015exit\r" },
       ];
       const { waited, output } = await inTerminal(argv, steps, { cwd: folder, env, columns: 100 });
       expect([waited, output]).toEqual([[], expect.any(String)]);
-      expect(() => lstatSync(at("ran-by-tab"))).toThrow("ENOENT");
+      for (const ran of ["ran-by-tab", "ran-by-equals"]) expect(() => lstatSync(at(ran))).toThrow("ENOENT");
     },
   );
 }
