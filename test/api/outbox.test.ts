@@ -57,3 +57,31 @@ it("where all together are too many bytes, the oldest goes", async () => {
   const found = await Promise.all(sockets.map(whole));
   expect([found[0], found[4]]).toEqual([false, true]);
 });
+
+it("who takes his answer is not cut off for those who take none of theirs", async () => {
+  const large = { data: { filling: filling.repeat(2) } };
+  const { port } = await start({
+    handle: async ({ path }) => (path === "b" ? large : handle()),
+    limits: { untakenBytes: 60 * 1024 * 1024 },
+  });
+  const good = connect(port, "127.0.0.1").on("error", () => {});
+  good.pause();
+  good.write(requestText("GET /v1/b"));
+  let got = 0;
+  /** Takes so much more, and not at once. */
+  const take = async (bytes: number): Promise<void> => {
+    for (const until = got + bytes; got < until && !good.destroyed; await pause(3)) {
+      got += (good.read() as Buffer | null)?.length ?? 0;
+    }
+  };
+  const idle: Socket[] = [];
+  for (let n = 0; n < 4; n++) {
+    await take(4 * 1024 * 1024);
+    await pause(150);
+    idle.push(ask(port));
+    await pause(250);
+  }
+  await take(2 * size - got);
+  expect(got).toBeGreaterThanOrEqual(2 * size);
+  for (const socket of [good, ...idle]) socket.destroy();
+});
