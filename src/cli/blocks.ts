@@ -3,7 +3,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { type Answer, apiPath, type Client, CommandError, dataIn, remote } from "./client.ts";
 import type { Io } from "./io.ts";
-import { isTable, json, plain, type ShowOptions, table } from "./show.ts";
+import { counted, isTable, json, plain, type ShowOptions, table } from "./show.ts";
 
 export type BlockType = "person" | "mapping" | "mount" | "address";
 
@@ -45,7 +45,6 @@ export interface BlockView {
 
 const blockIn = (answer: Answer): BlockView => dataIn(answer.body) as unknown as BlockView;
 const pollMs = 300;
-const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`;
 
 const revokedOf = ({ tokens, leases, secret_ids: ids }: BlockView): string =>
   [counted(tokens.revoked, "token"), counted(leases.revoked, "lease"), counted(ids.revoked, "secret id")].join(", ");

@@ -1,8 +1,8 @@
 // The commands for when somebody has to go, as they are declared: `writ revoke`, `writ restore`, `writ blocks`.
 
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { BlockType, RestoreOptions, RevokeOptions } from "./blocks.ts";
-import { example, online, type Shell } from "./command.ts";
+import { example, listed, online, type Shell } from "./command.ts";
 import type { ShowOptions } from "./show.ts";
 
 interface Kind {
@@ -76,7 +76,6 @@ export function crises(program: Command, shell: Shell): void {
   const blocks = program
     .command("blocks")
     .description("Shows who and what is blocked, since when, by whom, why, and what is left to revoke")
-    .addOption(new Option("--format <format>", "table or json").choices(["table", "json"]))
     .action((options: ShowOptions) => online(shell, load, (module, client) => module.list(client, io, options)));
-  example(blocks, "writ blocks");
+  example(listed(blocks), "writ blocks");
 }

@@ -6,7 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { parseDuration } from "../lib/duration.ts";
 import { type Client, CommandError, dataIn, remote } from "./client.ts";
 import type { Io } from "./io.ts";
-import { plain } from "./show.ts";
+import { counted, plain } from "./show.ts";
 
 const path = "sys/leases/outside";
 /** Milliseconds that counting may hold up a seal: a little more than the server takes for it. */
@@ -34,9 +34,8 @@ export interface SealOptions {
 
 const outsideOf = (body: Parameters<typeof dataIn>[0]): Outside => dataIn(body) as unknown as Outside;
 
-function countText({ lease_count: number, complete }: Outside): string {
-  return `${complete ? "" : "at least "}${number} outside ${number === 1 ? "account" : "accounts"}`;
-}
+const countText = ({ lease_count: number, complete }: Outside): string =>
+  `${complete ? "" : "at least "}${counted(number, "outside account")}`;
 
 /** What stays, by mount, and what to do. */
 function remaining(found: Outside): readonly string[] {
@@ -99,9 +98,7 @@ async function endFirst(client: Client, io: Io, seconds: number): Promise<void> 
   // Where that does not arrive, the stop ends by itself.
   await client.call("DELETE", path).catch(() => {});
   for (const { lease_id: id, attempts, error } of left.failing) {
-    io.out(
-      plain(`${id}: ${error}${attempts === 0 ? "" : `, after ${attempts} ${attempts === 1 ? "attempt" : "attempts"}`}`),
-    );
+    io.out(plain(`${id}: ${error}${attempts === 0 ? "" : `, after ${counted(attempts, "attempt")}`}`));
   }
   const others = left.lease_count - left.failing.length;
   if (others > 0) io.out(left.failing.length === 0 ? `${others} were not tried to the end yet` : `and ${others} more`);

@@ -2,11 +2,11 @@
 // Must hold: what servers send is shown as text, never as terminal control; a field goes into a pipe or file byte for byte.
 
 import { stripVTControlCharacters, styleText } from "node:util";
-import { plain } from "../lib/printable.ts";
+import { counted, plain } from "../lib/printable.ts";
 import { CommandError } from "./client.ts";
 import type { Io } from "./io.ts";
 
-export { plain };
+export { counted, plain };
 
 export interface ShowOptions {
   readonly format?: string | undefined;

@@ -3,7 +3,7 @@
 import { type Answer, type Client, CommandError } from "./client.ts";
 import { blocksIn, blockText } from "./blocks.ts";
 import type { Io } from "./io.ts";
-import { isTable, json, plain, type ShowOptions } from "./show.ts";
+import { counted, isTable, json, plain, type ShowOptions } from "./show.ts";
 
 interface CommitView {
   readonly commit: string;
@@ -66,8 +66,7 @@ const commitLine = ({ commit, author, since, time, subject }: CommitView): strin
 /** Where, since when, by whom and why, and how far the branch has gone on. */
 export function pinText({ commit, by, reason, since, behind }: PinView): string {
   const why = reason === "" ? "" : `: ${reason}`;
-  const further =
-    behind === null || behind === 0 ? "" : `; the branch has ${behind} ${behind === 1 ? "commit" : "commits"} more`;
+  const further = behind === null || behind === 0 ? "" : `; the branch has ${counted(behind, "commit")} more`;
   return `${commit.slice(0, 12)} since ${since}, by ${by}${why}${further}`;
 }
 

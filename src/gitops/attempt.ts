@@ -5,6 +5,7 @@
 
 import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
+import { counted } from "../lib/printable.ts";
 import { sliced, type Work } from "../lib/slices.ts";
 import { isVaultError } from "../sdk/errors.ts";
 import type { Change, Commit, CommitSet, Declaration, Target } from "../sdk/kind.ts";
@@ -191,7 +192,7 @@ async function compile(attempt: Attempt): Promise<Verdict | null> {
   const parcel = await tools.workshop.compile(head, shelf.serial);
   const count = parcel.problems.length;
   if (count > 0) {
-    const message = `${count} ${count === 1 ? "problem" : "problems"}; nothing was changed. Mend the documents and push again`;
+    const message = `${counted(count, "problem")}; nothing was changed. Mend the documents and push again`;
     return judge(tools.clock, "invalid", head, { message, problems: parcel.problems });
   }
   const declarations = await sliced(shelf.put(parcel));

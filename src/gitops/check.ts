@@ -5,6 +5,7 @@
 import { constants } from "node:fs";
 import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
+import { counted } from "../lib/printable.ts";
 import type { Problem } from "../sdk/errors.ts";
 import type { DocumentFile } from "./compile.ts";
 import { clean } from "./mask.ts";
@@ -94,8 +95,7 @@ export function problemText({ file, line, column, message, excerpt }: Problem, p
   return `${prefix}${file}:${line}:${column}: ${message}${shown}\n`;
 }
 
-const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
-export const problemCount = (problems: readonly Problem[]): string => plural(problems.length, "problem");
+export const problemCount = (problems: readonly Problem[]): string => counted(problems.length, "problem");
 
 /** "12 documents: 3 Entity, 9 Policy" */
 export function countText(declarations: readonly { readonly kind: string }[], externals: number): string {
@@ -103,6 +103,6 @@ export function countText(declarations: readonly { readonly kind: string }[], ex
   for (const { kind } of declarations) kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
   const counts = [...kinds].sort(([a], [b]) => (a < b ? -1 : 1)).map(([kind, count]) => `${count} ${kind}`);
   if (externals > 0) counts.push(`${externals} external`);
-  const total = plural(declarations.length + externals, "document");
+  const total = counted(declarations.length + externals, "document");
   return counts.length === 0 ? total : `${total}: ${counts.join(", ")}`;
 }

@@ -4,6 +4,7 @@
 
 import { isDeepStrictEqual } from "node:util";
 import { compareUtf8 } from "../lib/bytes.ts";
+import { counted } from "../lib/printable.ts";
 import { sorting, whole, type Work } from "../lib/slices.ts";
 import { type Change, type Declaration, declarationKey } from "../sdk/kind.ts";
 import { label, type Path, quote } from "./faults.ts";
@@ -168,6 +169,6 @@ export function render(before: readonly Declaration[], after: readonly Declarati
   const found = whole(pairs(before, after));
   if (found.length === 0) return "No changes.\n";
   const count = (action: Change["action"]): number => found.filter((pair) => pair.action === action).length;
-  const total = `${found.length} ${found.length === 1 ? "change" : "changes"}: ${count("create")} to create, ${count("update")} to update, ${count("delete")} to delete`;
+  const total = `${counted(found.length, "change")}: ${count("create")} to create, ${count("update")} to update, ${count("delete")} to delete`;
   return `${found.map((pair) => lines(pair).join("\n")).join("\n")}\n\n${total}.\n`;
 }

@@ -1,6 +1,6 @@
 // What the reconciler keeps through a restart, and what it tells the audit.
-// Must hold: a pin is on record before anything is done for it; an allowance names one commit and is gone once that commit is applied; an attempt to apply is on record
-// before it begins, so that its end is told even where the process died in between.
+// Must hold: a pin is on record before anything is done for it; an allowance names one commit and is gone once that commit is
+// applied; an attempt to apply is on record before it begins, so that its end is told even where the process died in between.
 
 import type { Problem } from "../sdk/errors.ts";
 import type { Change, Commit, Target } from "../sdk/kind.ts";

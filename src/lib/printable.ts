@@ -10,3 +10,6 @@ export const plain = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}]/g
 
 /** The same, but lines and tabs stay. */
 export const plainLines = (text: string): string => text.replaceAll(/[^\P{Cc}\n\t]|\p{Cf}/gu, "?");
+
+/** "1 token", "2 tokens". */
+export const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? "" : "s"}`;

@@ -66,7 +66,8 @@ function nowAt(
   return { accessor: other === null || other.plugin === null ? accessor : other.accessor, path };
 }
 
-const short = (path: string): string => path.replace(/^auth\/|\/$/g, "");
+/** The path of an auth mount as logins and mappings are named by it. */
+export const short = (path: string): string => path.replace(/^auth\/|\/$/g, "");
 
 /** Where a login or a mapping is now. */
 function placeNow<T extends Place>(place: T, mounts: MountTable): T {

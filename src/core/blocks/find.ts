@@ -11,7 +11,7 @@ import { entityNamed, entityOf } from "../identity/find.ts";
 import type { Mounted } from "../mounts.ts";
 import { tokenRoles } from "../tokens/roles.ts";
 import { type About, type BlockType, keyOf } from "./block.ts";
-import { type Block, placesOf } from "./blocks.ts";
+import { type Block, placesOf, short } from "./blocks.ts";
 import { ofEntity, ofMapping } from "./origins.ts";
 
 const invalid = (text: string): VaultError => new VaultError("invalid", text);
@@ -111,8 +111,7 @@ function mappingOf({ generation }: CoreCall, name: string): About {
     // What is configured and lets nobody in, is none.
     if (resource !== tokenRoles && resource.fields["token_policies"] === undefined) return [];
     const { accessor, path } = mounted;
-    const mount = path.replace(/^auth\/|\/$/g, "");
-    return [{ type: "mapping", kind: resource.kind, places: [{ accessor, name: object, mount }] }];
+    return [{ type: "mapping", kind: resource.kind, places: [{ accessor, name: object, mount: short(path) }] }];
   });
   const [one, other] = found;
   if (one === undefined) throw missing(`there is no mapping ${quoted(rest)} at ${mounted.path}`);
