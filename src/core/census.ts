@@ -2,7 +2,7 @@
 // costs little.
 // Known gap: a number is as old as the last count: a minute, or ten times as long as counting takes.
 
-import type { View } from "../sdk/view.ts";
+import { pagesOf, type View } from "../sdk/view.ts";
 
 export interface Count {
   readonly tokens: number;
@@ -56,11 +56,7 @@ export class Census {
 
   async #names(folder: string): Promise<number> {
     let total = 0;
-    for (let after = ""; ;) {
-      const names = await this.#root.list(folder, { after, limit: atOnce });
-      total += names.length;
-      if (names.length < atOnce) return total;
-      after = names.at(-1) ?? "";
-    }
+    for await (const names of pagesOf(this.#root, folder, atOnce)) total += names.length;
+    return total;
   }
 }

@@ -8,7 +8,7 @@ import { systemTimer } from "../lib/flight.ts";
 import type { Logger } from "../lib/log.ts";
 import { isVaultError, VaultError } from "../sdk/errors.ts";
 import type { LeaseCall, LeaseType } from "../sdk/mount.ts";
-import type { View, ViewOp } from "../sdk/view.ts";
+import { pagesOf, type View, type ViewOp } from "../sdk/view.ts";
 import { within } from "./broker/trail.ts";
 import type { Core } from "./core.ts";
 import { Expiry } from "./leases/expiry.ts";
@@ -187,13 +187,10 @@ export class Leases {
   }
 
   async *#walk(folder: string): AsyncGenerator<readonly string[]> {
-    for (let after = ""; ;) {
-      const names = await this.list(folder, { after, limit: namesAtOnce });
+    for await (const names of pagesOf(this.#options.root, idKey(folder), namesAtOnce)) {
       const ids = names.filter((name) => !name.endsWith("/")).map((name) => `${folder}${name}`);
       if (ids.length > 0) yield ids;
       for (const name of names) if (name.endsWith("/")) yield* this.#walk(`${folder}${name}`);
-      if (names.length < namesAtOnce) return;
-      after = names.at(-1) ?? "";
     }
   }
 

@@ -36,3 +36,18 @@ export interface View {
   /** The view below `prefix`, which ends in "/". */
   sub(prefix: string): View;
 }
+
+/** Names one level below `folder`, at most `limit` at a time: memory does not grow with how many there are. What was given may
+ *  be deleted meanwhile. */
+export async function* pagesOf(
+  view: Pick<View, "list">,
+  folder: string,
+  limit: number,
+): AsyncGenerator<readonly string[]> {
+  for (let after = ""; ;) {
+    const names = await view.list(folder, { after, limit });
+    if (names.length > 0) yield names;
+    if (names.length < limit) return;
+    after = names.at(-1) ?? "";
+  }
+}

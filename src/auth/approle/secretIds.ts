@@ -6,7 +6,7 @@
 import { Mutex } from "../../lib/mutex.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import type { MountContext } from "../../sdk/mount.ts";
-import type { ViewEntry, ViewOp } from "../../sdk/view.ts";
+import { pagesOf, type ViewEntry, type ViewOp } from "../../sdk/view.ts";
 import { accessorOf, roleKey } from "./identifiers.ts";
 
 export interface SecretId {
@@ -178,19 +178,16 @@ export class SecretIds {
   /** The same of all roles. */
   async endWhere(ends: (secretId: SecretId) => boolean): Promise<number> {
     let ended = 0;
-    for (let after = ""; ;) {
-      const folders = await this.#context.view.list("secret/", { after, limit: atOnce });
+    for await (const folders of pagesOf(this.#context.view, "secret/", atOnce)) {
       for (const folder of folders) ended += await this.#endIn(`secret/${folder}`, ends);
-      if (folders.length < atOnce) return ended;
-      after = folders.at(-1) ?? "";
     }
+    return ended;
   }
 
   async #endIn(folder: string, ends: (secretId: SecretId) => boolean): Promise<number> {
     const { view } = this.#context;
     let ended = 0;
-    for (let after = ""; ;) {
-      const accessors = await view.list(folder, { after, limit: atOnce });
+    for await (const accessors of pagesOf(view, folder, atOnce)) {
       const found = await Promise.all(accessors.map((accessor) => view.getJson<SecretId>(`${folder}${accessor}`)));
       const ops = accessors.flatMap((accessor, at): ViewOp[] => {
         const value = found[at]?.value;
@@ -200,9 +197,8 @@ export class SecretIds {
         return value.expires_at === 0 ? [entry] : [entry, { key: dueKey(folder, accessor, value), value: null }];
       });
       if (ops.length > 0) await view.write(ops);
-      if (accessors.length < atOnce) return ended;
-      after = accessors.at(-1) ?? "";
     }
+    return ended;
   }
 }
 

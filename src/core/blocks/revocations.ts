@@ -7,7 +7,7 @@
 
 import { Mutex } from "../../lib/mutex.ts";
 import { VaultError } from "../../sdk/errors.ts";
-import type { Json, ViewOp } from "../../sdk/view.ts";
+import { type Json, pagesOf, type ViewOp } from "../../sdk/view.ts";
 import type { Core } from "../core.ts";
 import { isLease, isToken, leaseOf, nameOf } from "../leases/keys.ts";
 import type { LeaseEntry } from "../leases/store.ts";
@@ -212,8 +212,7 @@ export class Revocations {
     const engine = about.type === "mount" && !about.mounts[0]?.path.startsWith("auth/");
     const folders = engine ? [...accessors].map((accessor) => `${accessor}/`) : await root.list("lease/mount/");
     for (const folder of folders) {
-      for (let after = ""; ;) {
-        const names = await root.list(`lease/mount/${folder}`, { after, limit: atOnce });
+      for await (const names of pagesOf(root, `lease/mount/${folder}`, atOnce)) {
         const block = this.#block(id);
         const found = await Promise.all(names.map((name) => leases.store.get(leaseOf(name))));
         const mine = (entry: LeaseEntry): boolean =>
@@ -223,8 +222,6 @@ export class Revocations {
           tally,
           found.flatMap((entry) => (entry !== null && mine(entry.value) ? nameOf(entry.value.id) : [])),
         );
-        if (names.length < atOnce) break;
-        after = names.at(-1) ?? "";
       }
     }
   }

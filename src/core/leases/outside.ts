@@ -8,7 +8,7 @@
 import type { Clock } from "../../lib/clock.ts";
 import type { Logger } from "../../lib/log.ts";
 import { VaultError } from "../../sdk/errors.ts";
-import type { View } from "../../sdk/view.ts";
+import { pagesOf, type View } from "../../sdk/view.ts";
 import { leaseOf, mountKey } from "./keys.ts";
 import type { LeaseEntry, LeaseStore } from "./store.ts";
 
@@ -128,12 +128,7 @@ export class Outside {
     const { root } = this.#options;
     for (const folder of await root.list("lease/mount/")) {
       const accessor = folder.slice(0, -1);
-      for (let after = ""; ;) {
-        const names = await root.list(mountKey(accessor, ""), { after, limit: atOnce });
-        if (names.length > 0) yield [accessor, names];
-        if (names.length < atOnce) break;
-        after = names.at(-1) ?? "";
-      }
+      for await (const names of pagesOf(root, mountKey(accessor, ""), atOnce)) yield [accessor, names];
     }
   }
 }

@@ -10,7 +10,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { Gates } from "../../lib/gates.ts";
 import { hmacOf } from "../../lib/hmac.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
-import type { View, ViewEntry, ViewOp } from "../../sdk/view.ts";
+import { pagesOf, type View, type ViewEntry, type ViewOp } from "../../sdk/view.ts";
 import { childKey, cubbyholeName, dueKey, idKey, isToken, leaseOfToken } from "../leases/keys.ts";
 import type { Tasks } from "../tasks.ts";
 import { Accessors, isTokenId } from "./accessor.ts";
@@ -192,11 +192,8 @@ export class TokenStore {
 
   /** Ends a token alone: its children go on without a parent, but for batch tokens. Cut off it can be done again. */
   async revokeAlone(id: string): Promise<void> {
-    for (let after = ""; ;) {
-      const names = await this.#view.list(`child/${id}/`, { after, limit: atOnce });
+    for await (const names of this.below(id)) {
       for (const child of names.filter(isToken)) await this.#orphan(id, child);
-      if (names.length < atOnce) break;
-      after = names.at(-1) ?? "";
     }
     await this.revoke(id);
   }
@@ -326,25 +323,17 @@ export class TokenStore {
   }
 
   /** What ends with a token: names of child tokens, of leases, and of its cubbyhole. */
-  async *below(id: string): AsyncGenerator<readonly string[]> {
-    for (let after = ""; ;) {
-      const names = await this.#view.list(`child/${id}/`, { after, limit: atOnce });
-      if (names.length > 0) yield names;
-      if (names.length < atOnce) return;
-      after = names.at(-1) ?? "";
-    }
+  below(id: string): AsyncGenerator<readonly string[]> {
+    return pagesOf(this.#view, `child/${id}/`, atOnce);
   }
 
   async *#entries(folder: string): AsyncGenerator<readonly TokenEntry[]> {
-    for (let after = ""; ;) {
-      const names = await this.#view.list(folder, { after, limit: atOnce });
+    for await (const names of pagesOf(this.#view, folder, atOnce)) {
       for (const name of names) if (name.endsWith("/")) yield* this.#entries(`${folder}${name}`);
       const ids = names.filter((name) => !name.endsWith("/"));
       const found = await Promise.all(ids.map((id) => this.get(id)));
       const entries = found.flatMap((entry) => entry?.value ?? []);
       if (entries.length > 0) yield entries;
-      if (names.length < atOnce) return;
-      after = names.at(-1) ?? "";
     }
   }
 
