@@ -4,8 +4,9 @@ export default defineConfig({
   test: {
     root: `${import.meta.dirname}/..`,
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
-    testTimeout: 20_000,
-    hookTimeout: 60_000,
+    // For what hangs: a busy machine makes no test fail.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
     pool: "forks",
   },
 });

@@ -119,17 +119,19 @@ describe("a locked name", () => {
     const h = await vault();
     const names = ["alice", "nobody"] as const;
     for (const name of names) await lock(h, name);
-    const work = { alice: 0, nobody: 0 };
+    const times: Record<(typeof names)[number], number[]> = { alice: [], nobody: [] };
     for (let turn = 0; turn < 300; turn++) {
-      for (const name of names) {
-        const before = process.threadCpuUsage();
+      for (const name of turn % 2 === 0 ? names : names.toReversed()) {
+        const begun = performance.now();
         await refusal(login(h, name, "guess"));
-        const { user, system } = process.threadCpuUsage(before);
-        work[name] += user + system;
+        times[name].push(performance.now() - begun);
       }
     }
-    expect(work.alice).toBeLessThan(work.nobody * 3);
-    expect(work.nobody).toBeLessThan(work.alice * 3);
+    // The middle one: garbage collection, the compiler and other processes fall on whichever login they meet. (CPU time
+    // is counted in ticks of milliseconds on some machines, more than a login takes.)
+    const [alice = 0, nobody = 0] = names.map((name) => times[name].toSorted((a, b) => a - b)[150]);
+    expect(alice).toBeLessThan(nobody * 3);
+    expect(nobody).toBeLessThan(alice * 3);
   });
 
   test("stays locked over a seal and a restart, and who has failed has only what is left of his tries", async () => {

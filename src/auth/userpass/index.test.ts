@@ -66,7 +66,7 @@ describe("logins", () => {
     await kit.declare("users", "bob");
     const cost = async (name: string): Promise<number> => {
       const before = process.cpuUsage();
-      await refusal(login(kit, name, "wrong"));
+      for (let tries = 0; tries < 3; tries += 1) await refusal(login(kit, name, "wrong"));
       const { user, system } = process.cpuUsage(before);
       return user + system;
     };
