@@ -11,7 +11,7 @@ import { isVaultError } from "../sdk/errors.ts";
 import type { Change, Commit, CommitSet, Declaration, Target } from "../sdk/kind.ts";
 import { SourceError } from "./explain.ts";
 import { locate, losses, type Order } from "./pin.ts";
-import { applying, entryOf, keep, type Memory, type Pin, recall } from "./record.ts";
+import { applying, entryOf, following, keep, type Memory, type Pin, recall } from "./record.ts";
 import type { Held, Verdict } from "./status.ts";
 import type { Shelf, Workshop } from "./workshop.ts";
 
@@ -87,7 +87,8 @@ async function recover(attempt: Attempt): Promise<null> {
   const result = live ? "applied" : "interrupted";
   const known = live && attempt.current !== null ? attempt.current.commit : commit;
   await target.audit(entryOf({ phase: "finished", commit: known, previous: null, result }));
-  await remember(attempt, { ...attempt.memory, attempt: null, told: `${commit}:${result}` });
+  const ended = live && memory.pin === null ? following(attempt.memory) : attempt.memory;
+  await remember(attempt, { ...ended, attempt: null, told: `${commit}:${result}` });
   return null;
 }
 
@@ -117,7 +118,8 @@ async function obey(attempt: Attempt): Promise<null> {
  *  damaged ends nothing here: the fetch that follows makes it anew. */
 async function retain({ tools, memory, pin }: Attempt): Promise<null> {
   try {
-    await tools.workshop.keep([...new Set([...(pin === null ? [] : [pin.commit]), ...memory.applied])]);
+    const held = [pin?.commit, memory.trunk].filter((id) => typeof id === "string");
+    await tools.workshop.keep([...new Set([...held, ...memory.applied])]);
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;
     const { message, detail } = error;
@@ -176,12 +178,14 @@ async function read(attempt: Attempt): Promise<void> {
 
 /** A head that does not build on what is applied was rewritten, or is another branch's. */
 async function ancestry(attempt: Attempt): Promise<Verdict | null> {
-  const { current, head, tools, pin } = attempt;
+  const { current, head, tools, pin, memory } = attempt;
   // Whoever pins a commit wants just that one.
   if (pin !== null) return null;
-  if (current === null || head === null || (await tools.workshop.descends(head, current.commit.id))) return null;
+  const base = memory.trunk ?? current?.commit.id ?? null;
+  if (base === null || head === null || (await tools.workshop.descends(head, base))) return null;
+  const known = memory.trunk === null ? "the applied commit" : "what the branch gave before the pin, commit";
   const reasons = [
-    `${head.id.slice(0, 12)} does not descend from the applied commit ${current.commit.id.slice(0, 12)}: the branch was rewritten. A commit that builds on the applied one is taken by itself`,
+    `${head.id.slice(0, 12)} does not descend from ${known} ${base.slice(0, 12)}: the branch was rewritten. A commit that builds on that one is taken by itself`,
   ];
   return unless(attempt, { for: "rewind", reasons });
 }
@@ -232,29 +236,33 @@ async function fix(attempt: Attempt): Promise<Verdict | null> {
   const { by, reason } = pin;
   const previous = current?.commit.id ?? null;
   await tools.target.audit(entryOf({ phase: "pinned", commit: set.commit, previous, changes, by, reason }));
-  await remember(attempt, { ...memory, pin });
+  await remember(attempt, { ...memory, pin, trunk: memory.trunk ?? previous });
   attempt.obeyed = true;
   try {
     return await apply(attempt);
   } catch (error) {
     // It was not applied: the pin before, if there was one, still holds. A vault that is sealed meanwhile goes on later.
     if (isVaultError(error, "sealed")) throw error;
-    await remember(attempt, { ...attempt.memory, pin: memory.pin });
+    await remember(attempt, { ...attempt.memory, pin: memory.pin, trunk: memory.trunk });
     attempt.obeyed = false;
     throw error;
   }
 }
 
 async function apply(attempt: Attempt): Promise<Verdict> {
-  const { set, current, changes, memory, tools } = attempt;
+  const { set, current, changes, memory, tools, pin } = attempt;
   const applied = judge(tools.clock, "applied", attempt.head, { message: attempt.unread });
-  if (set === null || (current?.commit.id === set.commit.id && changes.length === 0)) return applied;
+  if (set === null || (current?.commit.id === set.commit.id && changes.length === 0)) {
+    if (pin === null && memory.trunk !== null) await remember(attempt, following(memory));
+    return applied;
+  }
   const previous = current?.commit.id ?? null;
   await tools.target.audit(entryOf({ phase: "planned", commit: set.commit, previous, changes }));
   attempt.planned = true;
   await remember(attempt, { ...memory, attempt: set.commit.id });
   await tools.target.apply(set, changes);
-  attempt.memory = applying(attempt.memory, set.commit.id);
+  const known = applying(attempt.memory, set.commit.id);
+  attempt.memory = pin === null ? following(known) : known;
   // So that the next look, which does it where this fails, need not before it fetches.
   await retain(attempt).catch(() => {});
   return applied;

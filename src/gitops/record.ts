@@ -31,6 +31,9 @@ export interface Memory {
   readonly told: string | null;
   readonly allowed: Allowances;
   readonly pin: Pin | null;
+  /** What the branch gave last, from a pin on until it gives the next: what is rewritten is told by that, as if nothing had
+   *  been pinned. Null where that is what is live. */
+  readonly trunk: string | null;
   /** What was live, the newest first: these commits can be pinned, and stay in the clone. */
   readonly applied: readonly string[];
 }
@@ -43,8 +46,16 @@ export const noMemory: Memory = {
   told: null,
   allowed: { deletions: null, rewind: null },
   pin: null,
+  trunk: null,
   applied: [],
 };
+
+/** With a commit of the branch that is applied: what builds on it needs no word, and no word for another lasts. */
+export const following = (memory: Memory): Memory => ({
+  ...memory,
+  trunk: null,
+  allowed: { deletions: null, rewind: null },
+});
 
 /** With a commit that is live now. */
 export const applying = (memory: Memory, commit: string): Memory =>
@@ -62,6 +73,7 @@ export async function recall(target: Pick<Target, "load">): Promise<Memory> {
     told: text(found["told"]),
     allowed: { deletions: text(found["deletions"]), rewind: text(found["rewind"]) },
     pin: (found["pin"] ?? null) as Pin | null,
+    trunk: text(found["trunk"]),
     applied: (found["applied"] ?? []) as readonly string[],
   };
 }
@@ -73,6 +85,7 @@ export const keep = (target: Pick<Target, "save">, memory: Memory): Promise<void
     deletions: memory.allowed.deletions,
     rewind: memory.allowed.rewind,
     pin: memory.pin === null ? null : { ...memory.pin },
+    trunk: memory.trunk,
     applied: memory.applied,
   });
 

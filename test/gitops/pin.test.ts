@@ -386,6 +386,91 @@ describe("a branch that was rewritten", () => {
   });
 });
 
+describe("a rewind after unpin is judged as if nothing had been pinned:", () => {
+  const restart = async (one: Bench & { upstream: Upstream }, when: boolean): Promise<Bench> => {
+    if (!when) return one;
+    await one.reconciler.close();
+    return restarted(one);
+  };
+  const rewindOf = ({ reconciler }: Bench) => reconciler.standing().verdict;
+
+  test.each([false, true])("what builds on the pinned commit alone is held, restarts between: %s", async (restarts) => {
+    const one = await crisis();
+    await one.reconciler.pin(wanted(one.good));
+    one.upstream.commit({ "a.yaml": "alpha\nbeta\ntaken\n" }, { parent: one.good });
+    const two = await restart(one, restarts);
+    await two.reconciler.unpin("ops");
+    expect(rewindOf(two)).toMatchObject({
+      result: "held",
+      held: { for: "rewind", reasons: [expect.stringContaining(one.bad.slice(0, 12))] },
+    });
+    expect(two.target.names()).toEqual(["alpha", "beta"]);
+    const three = await restart({ ...two, upstream: one.upstream }, restarts);
+    expect(await three.reconciler.sync()).toMatchObject({ result: "held", held: { for: "rewind" } });
+    // What builds on what the branch gave last is taken by itself.
+    const mended = one.upstream.commit({ "a.yaml": "alpha\nbeta\n" }, { parent: one.bad });
+    expect(await three.reconciler.sync()).toMatchObject({ result: "applied", commit: { id: mended } });
+    one.upstream.commit({ "a.yaml": "alpha\nbeta\n" }, { parent: one.bad, subject: "Another" });
+    expect(await three.reconciler.sync()).toMatchObject({ result: "held", held: { for: "rewind" } });
+    await three.reconciler.close();
+  });
+
+  test("a branch set back to the pinned commit is held until it is allowed, and then builds on that", async () => {
+    const one = await crisis();
+    await one.reconciler.pin(wanted(one.good));
+    git(one.upstream.dir, ["update-ref", "refs/heads/main", one.good]);
+    await one.reconciler.unpin("ops");
+    expect(rewindOf(one)).toMatchObject({ result: "held", held: { for: "rewind" } });
+    expect(await one.reconciler.sync({ allow: { rewind: one.good } })).toMatchObject({ result: "applied" });
+    const next = one.upstream.commit({ "a.yaml": "alpha\nbeta\ngamma\n" });
+    expect(await one.reconciler.sync()).toMatchObject({ result: "applied", commit: { id: next } });
+    // The word was for once.
+    git(one.upstream.dir, ["update-ref", "refs/heads/main", one.good]);
+    expect(await one.reconciler.sync()).toMatchObject({ result: "held", held: { for: "rewind" } });
+    await one.reconciler.close();
+  });
+
+  test("a branch that did not change is no rewind of a pinned commit from before it was rewritten", async () => {
+    const one = await crisis();
+    const rewritten = one.upstream.commit({ "a.yaml": "other\n" }, { parent: null });
+    await one.reconciler.sync({ allow: { rewind: rewritten } });
+    await one.reconciler.pin(wanted(one.good));
+    await one.reconciler.pin(wanted(one.first));
+    await one.reconciler.unpin("ops");
+    expect(rewindOf(one)).toMatchObject({ result: "applied", commit: { id: rewritten } });
+    await one.reconciler.close();
+  });
+
+  test("a process that dies once the branch is applied judges the next commit by that", async () => {
+    const one = await crisis();
+    await one.reconciler.pin(wanted(one.good));
+    const next = one.upstream.commit({ "a.yaml": "evil\nworse\n" });
+    let before: ReturnType<typeof one.target.saved.get>;
+    one.target.onApply = () => void (before = one.target.saved.get("reconciler"));
+    await one.reconciler.unpin("ops");
+    expect(one.target.applied?.commit.id).toBe(next);
+    await one.reconciler.close();
+    one.target.onApply = () => {};
+    if (before !== undefined) one.target.saved.set("reconciler", before);
+    const two = await restarted(one);
+    one.upstream.commit({ "a.yaml": "evil\n" }, { parent: one.bad });
+    expect(await two.reconciler.sync()).toMatchObject({ result: "held", held: { for: "rewind" } });
+    await two.reconciler.close();
+  });
+
+  test("a pin that cannot be applied leaves what the branch is judged by", async () => {
+    const one = await crisis();
+    one.target.faults.apply = new ApplyError([{ file: "a.yaml", line: 1, column: 1, message: "the API made it" }]);
+    await refusalOf(one.reconciler.pin(wanted(one.good)));
+    delete one.target.faults.apply;
+    const next = one.upstream.commit({ "a.yaml": "evil\n" });
+    expect(await one.reconciler.sync()).toMatchObject({ result: "applied", commit: { id: next } });
+    one.upstream.commit({ "a.yaml": "evil\n" }, { parent: one.bad });
+    expect(await one.reconciler.sync()).toMatchObject({ result: "held", held: { for: "rewind" } });
+    await one.reconciler.close();
+  });
+});
+
 describe("refused are", () => {
   test("commits that were never on the branch, and names that no commit has", async () => {
     const one = await crisis();
