@@ -172,6 +172,8 @@ export class Core {
       identityKey,
       pageKey: barrier.mac("generation"),
       clock,
+      log,
+      scanned: () => this.integrity.state,
       activate: (generation) => {
         this.#generation = generation;
         // Those of the one before are asked for by nobody, and would keep it in memory as long as their tokens are idle.
@@ -207,6 +209,7 @@ export class Core {
     await this.keys.tick();
     await this.#time.tick();
     await this.#failures.tick();
+    await this.ledger.collect();
     if (this.tasks.failing) await this.tasks.run();
   }
 

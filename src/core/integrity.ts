@@ -26,7 +26,7 @@ interface Result extends Findings {
   readonly ended: number;
 }
 
-type State = "not_run" | "ok" | "tampered" | "failed";
+export type State = "not_run" | "ok" | "tampered" | "failed";
 
 /** Milliseconds between two steps of 32 entries, where nobody waits: a tenth of the thread at most. */
 const restMs = 20;
@@ -60,7 +60,7 @@ export class Integrity {
     const last = this.#last;
     const running = this.#running;
     return {
-      state: this.#state(),
+      state: this.state,
       running: running !== null,
       progress: running?.entries ?? 0,
       error: this.#failure,
@@ -77,7 +77,7 @@ export class Integrity {
     };
   }
 
-  #state(): State {
+  get state(): State {
     if (this.#failure !== null) return "failed";
     if (this.#last === null) return "not_run";
     return isGood(this.#last) ? "ok" : "tampered";

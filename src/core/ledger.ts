@@ -9,15 +9,18 @@
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
 import type { Exact } from "../lib/exact.ts";
+import type { Logger } from "../lib/log.ts";
 import { sliced, type Work } from "../lib/slices.ts";
 import { ApplyError, type Commit, type Declaration } from "../sdk/kind.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
 import { following } from "./aftermath.ts";
+import { Collection } from "./collection.ts";
 import { policyOf } from "../policy/compile.ts";
 import { building, type CurrentRecord, type Generation } from "./generation.ts";
+import type { State } from "./integrity.ts";
 import type { Mounts } from "./mounts.ts";
-import { noPages, type Pages, PageStore } from "./pages.ts";
+import { keysOf as pageKeysOf, noPages, type Pages, PageStore } from "./pages.ts";
 import { identified } from "./identity/ids.ts";
 import { dated } from "./since.ts";
 import { keyOf, Table } from "./table.ts";
@@ -46,6 +49,9 @@ export interface LedgerOptions {
   readonly identityKey: KeyObject;
   readonly pageKey: KeyObject;
   readonly clock: Clock;
+  readonly log: Logger;
+  /** What the scan of the storage last found. */
+  readonly scanned: () => State;
   /** The one assignment that makes a generation live. */
   activate(generation: Generation): void;
 }
@@ -57,6 +63,7 @@ const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 export class Ledger {
   readonly #options: LedgerOptions;
   readonly #store: PageStore;
+  readonly #collection: Collection;
   readonly #waiting: Waiting[] = [];
   #pages: Pages = noPages;
   #version: number | "absent" = "absent";
@@ -64,10 +71,13 @@ export class Ledger {
   #busy = false;
   /** Whether a write failed of which some may have landed. */
   #unclear = false;
+  /** Whether it is time to collect as soon as no edit is under way. */
+  #collects = false;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
     this.#store = new PageStore(options.root.sub("generation/"), options.pageKey);
+    this.#collection = new Collection(options.root, options.scanned, options.log);
   }
 
   /** Makes live what storage calls current, by the same steps as a change. */
@@ -87,6 +97,7 @@ export class Ledger {
       if (type === "drop-data" && typeof args["uuid"] === "string") mounts.states.forget(args["uuid"]);
     }
     this.#activate(await this.#build(record, table, []));
+    this.#collection.walk();
   }
 
   /** What storage has after a failed write is what is live from then on. */
@@ -106,13 +117,32 @@ export class Ledger {
     });
   }
 
+  /** Called with time: deletes some of what no generation needs any more. Never rejects. */
+  async collect(): Promise<void> {
+    this.#collects = true;
+    if (this.#busy) return;
+    this.#busy = true;
+    await this.#collect();
+    this.#busy = false;
+    if (this.#waiting.length > 0) void this.#drain();
+  }
+
   async #drain(): Promise<void> {
     this.#busy = true;
     try {
-      while (this.#waiting.length > 0) await this.#step(this.#waiting.splice(0));
+      while (this.#waiting.length > 0) {
+        await this.#step(this.#waiting.splice(0));
+        await this.#collect();
+      }
     } finally {
       this.#busy = false;
     }
+  }
+
+  async #collect(): Promise<void> {
+    if (!(this.#collects || this.#collection.due) || this.#unclear || this.#live === null) return;
+    this.#collects = false;
+    await this.#collection.step(pageKeysOf(this.#pages));
   }
 
   /** One generation for all of `batch`; where that fails and there are several, one for each. */
@@ -149,6 +179,7 @@ export class Ledger {
       for (const waiting of taken) waiting.resolve(next);
     } catch (error) {
       await this.#recover().catch(() => {}); // tried again before the next step
+      this.#collection.walk();
       if (taken.length === 0) for (const waiting of batch) waiting.reject(error);
       else if (taken.length === 1 || this.#live === null) for (const waiting of taken) waiting.reject(error);
       else for (const waiting of taken) await this.#step([waiting]);
@@ -163,7 +194,7 @@ export class Ledger {
     const { mounts, tasks, clock, root } = this.#options;
     await sliced(compiling(draft.put));
     const { ops: stateOps, states } = mounts.prepare(draft.put, live.mounts, refuse);
-    const { pages, ops: pageOps } = await sliced(this.#store.change(this.#pages, draft.put, draft.remove));
+    const { pages, ops: pageOps, replaced } = await sliced(this.#store.change(this.#pages, draft.put, draft.remove));
     const now = clock.now();
     const record: CurrentRecord = {
       format: 1,
@@ -183,7 +214,6 @@ export class Ledger {
     const ops: ViewOp[] = [
       ...pageOps,
       ...stateOps,
-      { key: `generation/log/${String(record.seq).padStart(12, "0")}`, value: { ...record } },
       ...(draft.ops ?? []),
       ...after.ops,
       { key: currentKey, value: { ...record }, expect: this.#version },
@@ -194,6 +224,7 @@ export class Ledger {
     });
     this.#version = versions.at(-1) ?? "absent";
     this.#pages = pages;
+    this.#collection.note(replaced);
     mounts.states.adopt(states);
     for (const state of after.forgotten) mounts.states.forget(state.uuid);
     this.#activate(next);

@@ -1,6 +1,7 @@
 // Declarations as storage keeps them: 256 pages by the hash of the key, each addressed by the HMAC of its content, and a
-// root page that lists them. A change writes one page and the root; old roots stay readable, so history can be asked.
-// Must hold: a page is never changed; whoever holds a root address can read that generation whole.
+// root page that lists them. A change writes one page and the root; those that they replace are deleted some time after
+// (collection.ts).
+// Must hold: a page is never changed; whoever holds the root address of the current generation can read it whole.
 
 import { createHmac, hash, type KeyObject } from "node:crypto";
 import type { Work } from "../lib/slices.ts";
@@ -22,6 +23,12 @@ export interface Pages {
 
 export const noPages: Pages = { buckets: new Map(), root: "" };
 
+const pageKey = (address: string): string => `generation/pages/${address}`;
+
+/** Where they stand below the barrier's root. */
+export const keysOf = ({ buckets, root }: Pages): ReadonlySet<string> =>
+  new Set([root, ...[...buckets.values()].map(({ address }) => address)].map(pageKey));
+
 export class PageStore {
   readonly #view: View;
   readonly #key: KeyObject;
@@ -32,12 +39,13 @@ export class PageStore {
     this.#key = key;
   }
 
-  /** The pages after a change, and the operations (relative to the barrier's root) that write what is new. */
+  /** The pages after a change, the operations (relative to the barrier's root) that write what is new, and the keys of what it
+   *  replaces. */
   *change(
     before: Pages,
     put: readonly Declaration[],
     remove: readonly Declaration[],
-  ): Work<{ pages: Pages; ops: ViewOp[] }> {
+  ): Work<{ pages: Pages; ops: ViewOp[]; replaced: readonly string[] }> {
     const changed = new Map<string, Map<string, Declaration>>();
     const open = (key: string): Map<string, Declaration> => {
       const bucket = bucketOf(key);
@@ -71,7 +79,9 @@ export class PageStore {
     const list = Object.fromEntries([...buckets.keys()].sort().map((bucket) => [bucket, buckets.get(bucket)?.address]));
     const root = this.#page({ pages: list });
     ops.push(root.op);
-    return { pages: { buckets, root: root.address }, ops };
+    const replaced = [...changed.keys()].flatMap((bucket) => before.buckets.get(bucket)?.address ?? []);
+    if (before.root !== "") replaced.push(before.root);
+    return { pages: { buckets, root: root.address }, ops, replaced: replaced.map(pageKey) };
   }
 
   async read(root: string): Promise<{ pages: Pages; table: Table }> {
@@ -92,7 +102,7 @@ export class PageStore {
   #page(content: object): { address: string; op: ViewOp } {
     const bytes = Buffer.from(JSON.stringify(content));
     const address = createHmac("sha256", this.#key).update(bytes).digest("hex");
-    return { address, op: { key: `generation/pages/${address}`, value: bytes } };
+    return { address, op: { key: pageKey(address), value: bytes } };
   }
 
   async #get<T>(address: string): Promise<T> {

@@ -71,6 +71,14 @@ async function record(scenario: Scenario, atomic: boolean) {
 
 type Recorded = Awaited<ReturnType<typeof record>>;
 
+/** All pages of the live generation are there, whatever was collected. */
+async function checkPages({ vault, storage }: Harness): Promise<void> {
+  const root = vault.core?.generation.record.root ?? "";
+  const entry = await vault.core?.root.get(`generation/pages/${root}`);
+  const { pages } = JSON.parse(Buffer.from(entry?.value ?? []).toString()) as { pages: Record<string, string> };
+  expect(await storage.list("generation/pages/")).toEqual(expect.arrayContaining([root, ...Object.values(pages)]));
+}
+
 /** Looks at what an interruption left, does it again, and looks again. */
 async function inspect(scenario: Scenario, at: Opened, { before, after, time }: Recorded): Promise<void> {
   const { h } = at;
@@ -84,6 +92,7 @@ async function inspect(scenario: Scenario, at: Opened, { before, after, time }: 
     expect(await scenario.observe(h, world)).toEqual(after);
   }
   await checkKept(h);
+  await checkPages(h);
   await scenario.after?.(h, world);
 }
 
