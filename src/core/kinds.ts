@@ -121,19 +121,36 @@ function clearFaults(config: Partial<MountSpec["config"]>): readonly Fault[] {
 /** First segments that belong to the core. */
 const reserved = new Set(["sys", "auth", "identity", "cubbyhole"]);
 
+/** A default that the maximum would never let anybody have. */
+export function ttlFault({
+  default_lease_ttl: usual = 0,
+  max_lease_ttl: max = 0,
+}: Partial<MountSpec["config"]>): string | null {
+  if (max === 0 || usual <= max) return null;
+  return `backend max lease TTL of ${max} would be less than backend default lease TTL of ${usual}`;
+}
+
+function ttlFaults(config: Partial<MountSpec["config"]>): readonly Fault[] {
+  const message = ttlFault(config);
+  return message === null ? [] : [{ path: ["config", "default_lease_ttl"], message }];
+}
+
 const configOf = ({ spec }: Declaration): Partial<MountSpec["config"]> => (spec as unknown as MountSpec).config;
 
 function checkSecret(declaration: Declaration): readonly Fault[] {
   const path = mountPathOf(declaration.name, declaration.spec);
   const first = path.split("/")[0] ?? "";
   const taken = { path: ["path"], message: `"${first}/" belongs to the vault itself; choose another path` };
-  return [...(reserved.has(first) ? [taken] : []), ...clearFaults(configOf(declaration))];
+  const config = configOf(declaration);
+  return [...(reserved.has(first) ? [taken] : []), ...clearFaults(config), ...ttlFaults(config)];
 }
 
 function checkAuth(declaration: Declaration): readonly Fault[] {
   const path = mountPathOf(declaration.name, declaration.spec);
   const taken = { path: ["path"], message: '"auth/token/" belongs to the vault itself; choose another path' };
-  return [...(path === "token" || path.startsWith("token/") ? [taken] : []), ...clearFaults(configOf(declaration))];
+  const config = configOf(declaration);
+  const isTaken = path === "token" || path.startsWith("token/");
+  return [...(isTaken ? [taken] : []), ...clearFaults(config), ...ttlFaults(config)];
 }
 
 const trimSlash = (name: string): string => name.replace(/^\/+|\/+$/g, "");
@@ -181,11 +198,15 @@ export const groupFields = {
 
 export type GroupSpec = Values<typeof groupFields>;
 
+/** One person is one entity, whatever the case of the name. */
+const inAnyCase = (name: string): string => name.toLowerCase();
+
 export const entityKind: Kind = {
   name: "Entity",
   description: "A person or a service, with the login names that are it",
   mount: null,
   fields: entityFields,
+  fold: inAnyCase,
   check: ({ spec }) => rootFaults(entityFields, spec),
 };
 
@@ -194,6 +215,7 @@ export const groupKind: Kind = {
   description: "Entities that share policies",
   mount: null,
   fields: groupFields,
+  fold: inAnyCase,
   check: ({ spec }) => rootFaults(groupFields, spec),
   prove: proveGroup,
 };

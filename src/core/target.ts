@@ -5,13 +5,13 @@
 import { rfc3339 } from "../lib/clock.ts";
 import type { Work } from "../lib/slices.ts";
 import { VaultError } from "../sdk/errors.ts";
-import { ApplyError, type Change, type CommitSet, type Declaration, type Target } from "../sdk/kind.ts";
+import { ApplyError, type Change, type CommitSet, type Declaration, declarationKey, type Target } from "../sdk/kind.ts";
 import type { Problem } from "../sdk/errors.ts";
 import type { Json } from "../sdk/view.ts";
 import { type Block } from "./blocks/blocks.ts";
 import { documentsOf } from "./blocks/find.ts";
 import type { Core } from "./core.ts";
-import { mountPathOf } from "./kinds.ts";
+import { entityKind, groupKind, mountPathOf } from "./kinds.ts";
 import { mountKinds } from "./mounts.ts";
 import type { Edit } from "./ledger.ts";
 import { keyOf, type Table } from "./table.ts";
@@ -36,10 +36,33 @@ const at = (declaration: Declaration, message: string): Problem => ({
   message: `${declaration.kind} ${declaration.name}: ${message}`,
 });
 
-/** A mount that the API made is meant by its path, whatever the document is called. */
-function madeByApi(table: Table, declaration: Declaration): Declaration | null {
+/** What the API made of the kinds whose names are one in other spellings too, by the name that is the same. */
+function* foldedNames(table: Table): Work<ReadonlyMap<string, Declaration>> {
+  const made = new Map<string, Declaration>();
+  for (const { name: kind, fold } of [entityKind, groupKind]) {
+    for (const each of table.shelf(kind, null).values()) {
+      if (each.source === null && fold !== undefined) made.set(declarationKey(kind, null, fold(each.name)), each);
+      yield;
+    }
+  }
+  return made;
+}
+
+const foldedKey = ({ kind, name }: Declaration): string => {
+  const fold = [entityKind, groupKind].find((each) => each.name === kind)?.fold;
+  return fold === undefined ? "" : declarationKey(kind, null, fold(name));
+};
+
+/** A mount that the API made is meant by its path, and who is who in any case, whatever the document is called. */
+function madeByApi(
+  table: Table,
+  folded: ReadonlyMap<string, Declaration>,
+  declaration: Declaration,
+): Declaration | null {
   const same = table.get(declaration.kind, declaration.mount, declaration.name);
   if (same !== null) return same.source === null ? same : null;
+  const other = folded.get(foldedKey(declaration));
+  if (other !== undefined) return other;
   if (!(mountKinds as readonly string[]).includes(declaration.kind)) return null;
   const path = mountPathOf(declaration.name, declaration.spec);
   for (const other of table.shelf(declaration.kind, null).values()) {
@@ -50,18 +73,16 @@ function madeByApi(table: Table, declaration: Declaration): Declaration | null {
 
 function* problemsOf(table: Table, set: CommitSet): Work<Problem[]> {
   const problems: Problem[] = [];
+  const folded = yield* foldedNames(table);
   for (const declaration of set.declarations) {
-    const made = madeByApi(table, declaration);
+    const made = madeByApi(table, folded, declaration);
     if (made !== null && declaration.metadata.adopt !== true) {
       problems.push(
         at(declaration, "the API made an object of this name; say `adopt: true` under metadata to take it over"),
       );
     } else if (made !== null && made.name !== declaration.name) {
       problems.push(
-        at(
-          declaration,
-          `the API mounted this path under the name "${made.name}"; give the document that name to take it over`,
-        ),
+        at(declaration, `the API made it under the name "${made.name}"; give the document that name to take it over`),
       );
     }
     yield;

@@ -36,6 +36,8 @@ export class Link {
   readonly #catalog: Catalog;
   readonly #limits: ParseLimits;
   readonly #objects = new Map<string, Placed>();
+  /** By the name that their kind takes for the same. */
+  readonly #folded = new Map<string, Placed>();
   readonly #mounts = new Map<string, Placed & { readonly point: MountPoint }>();
   readonly #unread: readonly string[];
   /** Files opened again to find a place; problems are rare. */
@@ -97,12 +99,26 @@ export class Link {
       return;
     }
     this.#objects.set(entry.key, placed);
+    this.#fold(placed);
     const point = entry.mounts;
     if (point === null) return;
     const key = `${point.class}\n${point.path}`;
     const other = this.#mounts.get(key);
     if (other === undefined) this.#mounts.set(key, { ...placed, point });
     else this.#clash(placed, point, other);
+  }
+
+  #fold(placed: Placed): void {
+    const { file, unit, entry } = placed;
+    const fold = this.#catalog.kinds.get(entry.kind)?.kind.fold;
+    if (fold === undefined) return;
+    const key = declarationKey(entry.kind, entry.mount, fold(entry.name));
+    const first = this.#folded.get(key);
+    if (first === undefined) this.#folded.set(key, placed);
+    else {
+      const message = `${entry.kind} ${nameText(entry.name)} and ${nameText(first.entry.name)}, at ${at(first.entry)}, are one name: only case tells them apart; choose another`;
+      this.report(file, unit, { path: ["metadata", "name"], message });
+    }
   }
 
   #clash({ file, unit, entry }: Placed, { path }: MountPoint, other: Placed & { readonly point: MountPoint }): void {

@@ -41,6 +41,11 @@ describe("check in Git", () => {
     ],
     [[{ path: "a/**", capabilities: ["read"] }], /only at the very end/],
     [[{ path: "", capabilities: ["read"] }], /is empty/],
+    [[{ path: "a//b", capabilities: ["deny"] }], /^rules\.0\.path: "a\/\/b": no request has such a path/],
+    [[{ path: "a//*", capabilities: ["read"] }], /no request has such a path/],
+    [[{ path: "a/../b", capabilities: ["read"] }], /no request has such a path/],
+    [[{ path: "./a", capabilities: ["read"] }], /no request has such a path/],
+    [[{ path: "a/.", capabilities: ["read"] }], /no request has such a path/],
     [[{ path: "a ", capabilities: ["read"] }], /spaces at its ends/],
     [[{ path: "a", capabilities: [] }], /^rules\.0\.capabilities: no capability: write \[deny\]/],
     [
@@ -68,14 +73,35 @@ describe("check in Git", () => {
     expect(messages(rules)[0]).toMatch(message);
   });
 
+  test("tells everything that is wrong at once", () => {
+    const rules = [
+      { path: "+*", capabilities: ["read"] },
+      { path: "x", capabilities: ["deny"], expires: "tomorrow" },
+      { path: "y", capabilities: [] },
+      { path: "{{identity.entity.nmae}}/x", capabilities: ["read"] },
+      { path: "}}", capabilities: ["read"] },
+    ];
+    expect(messages(rules, "root").map((message) => message.split(":")[0])).toEqual([
+      "",
+      "rules.0",
+      "rules.1.expires",
+      "rules.1.expires",
+      "rules.4",
+      "rules.2.capabilities",
+      "rules.3.path",
+    ]);
+  });
+
   test("lets good rules pass, and they compile", () => {
     const rules = [
       { path: "secret/data/{{identity.entity.name}}/*", capabilities: ["read"] },
       { path: "secret/a+b", capabilities: ["deny", "read"] },
+      { path: "secret/.a/b..c/...", capabilities: ["read"] },
+      { path: "secret/metadata/a/", capabilities: ["list"] },
       { path: "*", capabilities: ["list"], allowed_parameters: { x: ["y", 1], "*": [] } },
     ];
     expect(messages(rules)).toEqual([]);
-    expect(compilePolicy(declare(rules)).specs).toHaveLength(3);
+    expect(compilePolicy(declare(rules)).specs).toHaveLength(5);
   });
 
   test("refuses names that are taken or that no list could hold", () => {

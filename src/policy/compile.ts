@@ -172,6 +172,9 @@ function oversight(spec: RuleSpec): string | null {
   const path = spec.path.replace(/^\//, "");
   if (path === "" || path !== path.trim()) return "is empty, or has spaces at its ends";
   const text = fill(path, "");
+  if (/(?:^|\/)\.{1,2}(?:\/|$)|\/\//.test(fill(path, "x"))) {
+    return "no request has such a path: doubled slashes and dot segments are not taken";
+  }
   if (text.slice(0, -1).includes("*")) return "`*` is a wildcard only at the very end; write `+` for one segment";
   if (spec.capabilities.includes("deny") && isTemplate(path)) {
     return "a rule that denies takes no template: for whom it has no value, it would be gone and open what it closes";
@@ -184,7 +187,8 @@ function gitFaults(specs: readonly RuleSpec[]): readonly Fault[] {
   const seen = new Map<string, number>();
   for (const [at, spec] of specs.entries()) {
     const path = spec.path.replace(/^\//, "");
-    const fault = oversight(spec);
+    // What cannot be read says nothing else.
+    const fault = ruleFault(spec) === null ? oversight(spec) : null;
     if (fault !== null) faults.push({ path: ["rules", at, "path"], message: `${JSON.stringify(spec.path)}: ${fault}` });
     if (spec.capabilities.length === 0) {
       const message = "no capability: write [deny] to close this path, or leave the rule out";
@@ -210,7 +214,7 @@ function check(declaration: Declaration): readonly Fault[] {
   const strange = zoneFault(zoneNameOf(declaration));
   if (strange !== null) faults.push({ path: ["time_zone"], message: strange });
   const own = [...nameFault(declaration), ...faults];
-  return declaration.source === null || own.length > 0 ? own : gitFaults(specs);
+  return declaration.source === null ? own : [...own, ...gitFaults(specs)];
 }
 
 /** Whether some path below sys/ matches, whatever fills the holes. */

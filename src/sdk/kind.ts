@@ -72,6 +72,8 @@ export interface Kind {
   readonly fields: Fields;
   /** The one spelling of a name; the identity where left out. */
   readonly normalize?: (name: string) => string;
+  /** Names that this makes equal are one name, although each is kept as it is spelled. */
+  readonly fold?: (name: string) => string;
   /** Names that exist without a document (policies "default" and "root"). */
   readonly builtin?: readonly string[];
   /** Faults that the schema cannot tell, offline. `path` leads to the value below `spec`. Whether the server allows it

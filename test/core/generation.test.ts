@@ -67,6 +67,30 @@ describe("generations", () => {
     expect((await h.ask("read", "secret/data/x")).data).toMatchObject({ data: { a: "1" } });
   });
 
+  it("takes a person or group that the API made for the same in whatever case", async () => {
+    const h = await harness();
+    await h.ask("update", "identity/entity", { name: "Zoe" });
+    await h.ask("update", "identity/group", { name: "Team" });
+    const before = h.vault.core?.generation.id;
+    const person = { aliases: [], policies: [], metadata: {}, disabled: false };
+    const team = { policies: [], member_entities: [], member_groups: [], metadata: {} };
+    const people = (adopt: boolean, ...[one, group]: readonly [string, string]) => [
+      declare("Entity", one, person, { metadata: { name: one, adopt } }),
+      declare("Group", group, team, { metadata: { name: group, adopt } }),
+    ];
+    const refused = await problemsOf(h.target.apply(setOf("c3", ...people(false, "zoe", "TEAM")), []));
+    expect(refused).toMatch(/Entity zoe: the API made an object of this name/);
+    expect(refused).toMatch(/Group TEAM: the API made an object of this name/);
+    expect(await problemsOf(h.target.apply(setOf("c3", ...people(true, "zoe", "TEAM")), []))).toMatch(
+      /the API made it under the name "Zoe"; give the document that name to take it over/,
+    );
+    expect(h.vault.core?.generation.id).toBe(before);
+    await h.target.apply(setOf("c4", ...people(true, "Zoe", "Team")), []);
+    // What it is called in Git may change.
+    await h.target.apply(setOf("c5", ...people(false, "zoe", "TEAM")), []);
+    expect((await h.ask("read", "identity/entity/name/ZOE")).data).toMatchObject({ name: "zoe" });
+  });
+
   it("keeps the data of a mount that Git removes, and gives it back", async () => {
     const h = await harness();
     await h.target.apply(setOf("d1", engine("secret")), []);

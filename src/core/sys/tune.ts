@@ -6,7 +6,7 @@ import { field, type Values } from "../../sdk/fields.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { listingVisibilities, lockoutFault, type MountSpec, mountTokenTypes, tuningLists } from "../kinds.ts";
+import { listingVisibilities, lockoutFault, type MountSpec, mountTokenTypes, ttlFault, tuningLists } from "../kinds.ts";
 import type { Mounted } from "../mounts.ts";
 import { refuseManaged } from "../resources.ts";
 import { authSide, mountedAt, pathOf, secretSide, shownConfig, type Side } from "./sides.ts";
@@ -96,15 +96,11 @@ export function tuned(side: Side, given: Tuning, before: MountSpec["config"]): M
 /** Throws where the server, or the mount's own maximum, would never give the default, and where nothing would be locked. */
 export function checkTuning(core: CoreCall["core"], side: Side, type: string, config: MountSpec["config"]): void {
   const { default_lease_ttl, max_lease_ttl } = config;
+  const unreachable = ttlFault(config);
   const plugin = core.mounts.plugin(side.kind.name, type);
   for (const { message } of plugin === null ? [] : lockoutFault(plugin, config))
     throw new VaultError("invalid", message);
-  if (max_lease_ttl !== 0 && default_lease_ttl > max_lease_ttl) {
-    throw new VaultError(
-      "invalid",
-      `backend max lease TTL of ${max_lease_ttl} would be less than backend default lease TTL of ${default_lease_ttl}`,
-    );
-  }
+  if (unreachable !== null) throw new VaultError("invalid", unreachable);
   if (max_lease_ttl === 0 && default_lease_ttl > core.maxLeaseTtl) {
     throw new VaultError("invalid", `given default lease TTL greater than system max lease TTL of ${core.maxLeaseTtl}`);
   }
