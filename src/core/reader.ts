@@ -11,9 +11,13 @@ export function reader<T>(generation: Generation, mounted: Mounted, name: string
   const shelf = generation.table.shelf(resource.kind, mounted.mount);
   return {
     get: (key) => (shelf.get(key)?.spec as T | undefined) ?? null,
+    since: (key) => {
+      const declaration = shelf.get(key);
+      return declaration === undefined ? null : (declaration.since ?? 0);
+    },
     list: () => [...shelf.keys()].sort(),
   };
 }
 
 /** Of a mount that is not there any more. */
-export const noObjects: ResourceReader<never> = { get: () => null, list: () => [] };
+export const noObjects: ResourceReader<never> = { get: () => null, since: () => null, list: () => [] };

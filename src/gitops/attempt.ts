@@ -185,7 +185,7 @@ async function ancestry(attempt: Attempt): Promise<Verdict | null> {
   if (base === null || head === null || (await tools.workshop.descends(head, base))) return null;
   const known = memory.trunk === null ? "the applied commit" : "what the branch gave before the pin, commit";
   const reasons = [
-    `${head.id.slice(0, 12)} does not descend from ${known} ${base.slice(0, 12)}: the branch was rewritten. A commit that builds on that one is taken by itself`,
+    `${head.id.slice(0, 12)} does not descend from ${known} ${base.slice(0, 12)}: the branch was rewritten. A commit that builds on ${base.slice(0, 12)} is taken by itself`,
   ];
   return unless(attempt, { for: "rewind", reasons });
 }

@@ -43,6 +43,9 @@ export interface Caller {
 export interface ResourceReader<T> {
   /** The declaration's spec in this request's generation, secret fields left out; frozen. */
   get(name: string): T | null;
+  /** Number of the generation since which it is declared without a break; null where it is not. What was made for one that
+   *  ended can tell by it that another has its name now. */
+  since(name: string): number | null;
   list(): readonly string[];
 }
 

@@ -117,6 +117,7 @@ export function createKit(plugin: MountPlugin, options: KitOptions = {}): Kit {
     const shelf = declared.get(resourceOf(name).name);
     return {
       get: (key: string) => (shelf?.get(key) as T | undefined) ?? null,
+      since: (key: string) => (shelf?.has(key) === true ? 1 : null),
       list: () => [...(shelf?.keys() ?? [])].sort(),
     };
   };

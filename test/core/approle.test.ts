@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from "vitest";
+import { SecretIds } from "../../src/auth/approle/secretIds.ts";
 import { declare, type Harness, harness, refusal, roleDefaults, setOf } from "./harness.ts";
 
 const prepared = async (role: Record<string, unknown> = {}) => {
@@ -119,6 +120,44 @@ describe("AppRole in a vault", () => {
     const fresh = await idsOf(h);
     await tasks.run();
     await enter(h, fresh);
+  });
+
+  it("lets nobody in with what was made for a role that ended meanwhile", async () => {
+    const h = await prepared();
+    await idsOf(h);
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    const { create } = SecretIds.prototype;
+    const held = vi.spyOn(SecretIds.prototype, "create").mockImplementationOnce(async function (
+      this: SecretIds,
+      ...args
+    ) {
+      await ended;
+      return create.apply(this, args);
+    });
+    const late = h.ask("update", "auth/approle/role/app/secret-id");
+    await h.ask("delete", "auth/approle/role/app");
+    await h.vault.core?.tasks.run();
+    await h.ask("update", "auth/approle/role/app", { token_policies: "reader" });
+    end();
+    const secret_id = text((await late).data?.["secret_id"]);
+    held.mockRestore();
+    const fresh = await idsOf(h);
+    expect(secret_id).not.toBe("");
+    expect(await refusal(enter(h, { ...fresh, secret_id }))).toBe("invalid: invalid role or secret ID");
+    await enter(h, fresh);
+  });
+
+  it("keeps the ids of a role through a change of it, a move of its mount and a restart", async () => {
+    const h = await prepared();
+    const ids = await idsOf(h);
+    await h.ask("update", "auth/approle/role/app", { token_ttl: "5m" });
+    await enter(h, ids);
+    await h.ask("update", "sys/remount", { from: "auth/approle", to: "auth/machines" });
+    await h.vault.core?.tasks.run();
+    await h.ask("update", "auth/machines/login", ids, null);
+    await h.vault.seal();
+    const again = await h.reopen();
+    await again.ask("update", "auth/machines/login", ids, null);
   });
 
   it("ends the ids of a role that is deleted and made again at the same time", async () => {

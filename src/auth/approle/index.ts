@@ -35,10 +35,13 @@ async function login(roleIds: RoleIds, secretIds: SecretIds, call: Call<typeof l
   const name = known ?? "";
   const accessor = secretIds.accessor(name, call.data.secret_id.trim());
   const secretId = await secretIds.find(name, accessor);
-  const role = call.resource<Role>(roles.name).get(name);
+  const declared = call.resource<Role>(roles.name);
+  const role = declared.get(name);
   if (known === null || role === null || !fits(role.secret_id_bound_cidrs, address)) throw refused();
   if (role.bind_secret_id) {
     if (secretId === null || !fits(secretId.cidr_list, address)) throw refused();
+    // Made for a role of this name that ended while it was made.
+    if ((secretId.role_since ?? declared.since(name)) !== declared.since(name)) throw refused();
     if (secretId.num_uses !== 0 && !(await secretIds.use(name, accessor))) throw refused();
   }
   const bound = role.bind_secret_id ? secretId : null;

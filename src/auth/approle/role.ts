@@ -83,9 +83,14 @@ export const roles: Resource = {
 };
 
 /** The role that a request's path names; `not_found` where there is none. */
-export function roleOf(call: Pick<Call, "params" | "resource">): { readonly name: string; readonly role: Role } {
+export function roleOf(call: Pick<Call, "params" | "resource">): {
+  readonly name: string;
+  readonly role: Role;
+  readonly since: number;
+} {
   const name = normalizeName(call.params["name"] ?? "");
-  const role = call.resource<Role>(roles.name).get(name);
+  const declared = call.resource<Role>(roles.name);
+  const role = declared.get(name);
   if (role === null) throw new VaultError("not_found", `role ${JSON.stringify(name)} does not exist`);
-  return { name, role };
+  return { name, role, since: declared.since(name) ?? 0 };
 }

@@ -57,10 +57,10 @@ function termsOf(data: Values<typeof termFields>, role: Role): Terms {
 }
 
 async function create(secretIds: SecretIds, call: Call<typeof termFields>, secretId: string): Promise<Response> {
-  const { name, role } = roleOf(call);
+  const { name, role, since } = roleOf(call);
   if (!role.bind_secret_id) throw new VaultError("invalid", "bind_secret_id is not set on the role");
   const { origins = [] } = call.caller ?? {};
-  const terms = { ...termsOf(call.data, role), ...(origins.length > 0 && { origins }) };
+  const terms: Terms = { ...termsOf(call.data, role), role_since: since, ...(origins.length > 0 && { origins }) };
   const accessor = await secretIds.create(name, secretId, terms);
   return {
     data: {

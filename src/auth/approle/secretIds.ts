@@ -25,9 +25,12 @@ export interface SecretId {
   readonly token_bound_cidrs: readonly string[];
   /** In whose name it was made. Those older than this have none. */
   readonly origins?: readonly string[];
+  /** Since when the role was there that it was made for: it is of no use to a later one of that name. Those older than this
+   *  have none. */
+  readonly role_since?: number;
 }
 
-export type Terms = Pick<SecretId, "ttl" | "num_uses" | "metadata" | "cidr_list" | "token_bound_cidrs" | "origins">;
+export type Terms = Omit<SecretId, "created_at" | "updated_at" | "expires_at">;
 
 const dueDigits = 15;
 /** How many that have ended each new one takes with it: what is stored follows what is alive without a timer. */
