@@ -114,7 +114,7 @@ async function seed(core: Core, key: string): Promise<void> {
   const mounted = core.generation.mounts.at(`auth/${mount}`) ?? core.generation.mounts.at(mount);
   const resource = mounted?.plugin?.resources.find((one) => one.kind === kind);
   if (!mounted || !resource?.seed) return;
-  const context = { mount: mounted.context, name };
+  const context = { mount: mounted.context, name, since: declaration.since ?? 0 };
   // Git seeds a secret once; rotation owns it after that.
   if (await resource.seeded?.(context)) return;
   const secrets: Record<string, string> = {};

@@ -163,6 +163,8 @@ export interface Route {
 export interface ResourceContext {
   readonly mount: MountContext;
   readonly name: string;
+  /** As `ResourceReader.since`, where the declaration is there already. */
+  readonly since?: number;
 }
 
 /** A named object with fields; a GitOps kind, an API resource and an editor schema at once. */

@@ -1,6 +1,7 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { Passwords } from "../../src/lib/password.ts";
 import { ApplyError } from "../../src/sdk/kind.ts";
 import { declare, harness, mountOf, refusal, setOf, userOf } from "./harness.ts";
 
@@ -189,6 +190,38 @@ describe("generations", () => {
     const lines = h.tape.lines.filter((line) => line.includes("gitops-from_secret"));
     expect(lines).toHaveLength(4);
     expect(h.tape.lines.join("\n")).not.toMatch(/(first|second)-password/);
+  });
+
+  it("takes no password over that was on its way when the user ended", async () => {
+    const hash = vi.spyOn(Passwords.prototype, "hash");
+    const h = await harness();
+    const user = userOf("ada", ["p"], { secrets: { password: { path: "secret/data/seed/ada", key: "password" } } });
+    const rest = [engine("secret"), mountOf("AuthMethod", "userpass", "userpass"), policy("p", "x")];
+    await h.target.apply(setOf("f1", ...rest), []);
+    await h.ask("update", "secret/data/seed/ada", { data: { password: "first-password" } });
+    await h.target.apply(setOf("f2", ...rest, user), []);
+    await h.vault.core?.tasks.run();
+    const login = (password: string) => h.ask("update", "auth/userpass/login/ada", { password }, null);
+    await login("first-password");
+    const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+    hash.mockImplementationOnce(async function (this: Passwords, password) {
+      await ended;
+      return this.hash(password);
+    });
+    const late = h.ask("update", "auth/userpass/users/ada/password", { password: "leaver's password" });
+    await h.target.apply(setOf("f3", ...rest), []);
+    await h.vault.core?.tasks.run();
+    end();
+    await late;
+    await h.target.apply(setOf("f4", ...rest, user), []);
+    await h.vault.core?.tasks.run();
+    hash.mockRestore();
+    expect(await refusal(login("leaver's password"))).toMatch(/^invalid/);
+    await login("first-password");
+    await h.ask("update", "auth/userpass/users/ada/password", { password: "second-password" });
+    await login("second-password");
+    await h.target.apply(setOf("f5", ...rest, { ...user, metadata: { name: "ada", description: "changed" } }), []);
+    await login("second-password");
   });
 
   it("one request sees one generation", async () => {

@@ -19,7 +19,12 @@ import { normalizeName } from "./name.ts";
 
 interface Password {
   readonly hash: string;
+  /** Since when the user was there that it was set for: it is of no use to a later one of that name. Those that came with
+   *  the user, or are older than this, have none. */
+  readonly user_since?: number;
 }
+
+const isOf = ({ user_since }: Password, since: number): boolean => (user_since ?? since) === since;
 
 /** Bytes of UTF-8. */
 const longestPassword = 1024;
@@ -50,11 +55,12 @@ function checkPassword(password: string | undefined): string {
 
 async function setPassword(
   passwords: Passwords,
-  { mount, name }: ResourceContext,
+  { mount, name, since }: ResourceContext,
   password: string | undefined,
 ): Promise<void> {
   checkName(name);
-  const value: Password = { hash: await passwords.hash(checkPassword(password)).catch(busy) };
+  const hash = await passwords.hash(checkPassword(password)).catch(busy);
+  const value: Password = { hash, ...(since !== undefined && { user_since: since }) };
   await mount.view.write([{ key: passwordKey(name), value }]);
 }
 
@@ -85,7 +91,10 @@ const usersOf = (passwords: Passwords): Resource => ({
   seed: async (context, secrets) => {
     if (secrets["password"] !== undefined) await setPassword(passwords, context, secrets["password"]);
   },
-  seeded: async ({ mount, name }) => (await mount.view.getJson<Password>(passwordKey(name))) !== null,
+  seeded: async ({ mount, name, since }) => {
+    const stored = await mount.view.getJson<Password>(passwordKey(name));
+    return stored !== null && (since === undefined || isOf(stored.value, since));
+  },
   remove: async ({ mount, name }) => {
     await mount.view.write([{ key: passwordKey(name), value: null }]);
   },
@@ -103,8 +112,9 @@ async function login(
   const right = await call.attempt(name, async () => {
     // Both are read whatever the first one says: an unknown user takes the same steps.
     const stored = await context.view.getJson<Password>(passwordKey(name));
-    const known = call.resource("users").get(name) !== null;
-    return (await passwords.verify(known ? (stored?.value.hash ?? null) : null, password).catch(busy)) || null;
+    const since = call.resource("users").since(name);
+    const known = since !== null && stored !== null && isOf(stored.value, since);
+    return (await passwords.verify(known ? stored.value.hash : null, password).catch(busy)) || null;
   });
   if (right === null) throw new VaultError("invalid", "invalid username or password");
   const metadata = { username: name };
@@ -132,10 +142,9 @@ export const createUserpass = (passwords: Passwords): MountPlugin => ({
               fields: { password: passwordField },
               run: async (call) => {
                 const name = nameOf(call);
-                if (call.resource("users").get(name) === null) {
-                  throw new VaultError("invalid", "username does not exist");
-                }
-                await setPassword(passwords, { mount: context, name }, call.data.password);
+                const since = call.resource("users").since(name);
+                if (since === null) throw new VaultError("invalid", "username does not exist");
+                await setPassword(passwords, { mount: context, name, since }, call.data.password);
                 return null;
               },
             }),
