@@ -126,13 +126,12 @@ describe("AppRole in a vault", () => {
     const h = await prepared();
     await idsOf(h);
     const { promise: ended, resolve: end } = Promise.withResolvers<void>();
-    const { create } = SecretIds.prototype;
     const held = vi.spyOn(SecretIds.prototype, "create").mockImplementationOnce(async function (
       this: SecretIds,
       ...args
     ) {
       await ended;
-      return create.apply(this, args);
+      return this.create(...args);
     });
     const late = h.ask("update", "auth/approle/role/app/secret-id");
     await h.ask("delete", "auth/approle/role/app");
