@@ -95,6 +95,15 @@ test("revoke without waiting asks once; who blocked himself is not told that it 
   );
 });
 
+test("an address whose past stays good is blocked at once, and that is said", async () => {
+  const { client, io, said } = scene(answer({ keep: true }));
+  expect(await revoke(client, io, "address", "10.0.0.0/8", { ...options, keep: true })).toBe(0);
+  expect(said.asked).toEqual([
+    'POST sys/blocks/address/10.0.0.0/8 {"reason":"stolen laptop","force":false,"keep":true}',
+  ]);
+  expect(said.out).toContain("stays good elsewhere");
+});
+
 test("restore says why where it is told; the list cannot drive the terminal", async () => {
   const lifted = scene({ status: 204, body: null }, { status: 204, body: null });
   expect(await restore(lifted.client, lifted.io, "address", "2001:db8::/32", {})).toBe(0);

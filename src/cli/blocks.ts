@@ -11,6 +11,7 @@ export interface RevokeOptions {
   readonly reason: string;
   readonly force: boolean;
   readonly wait: boolean;
+  readonly keep?: boolean;
 }
 
 export interface RestoreOptions {
@@ -22,6 +23,8 @@ export interface BlockView {
   readonly type: BlockType;
   readonly name: string;
   readonly reason: string;
+  /** Of an address: what was got from there stays good. */
+  readonly keep?: boolean;
   readonly by: { readonly display_name: string };
   readonly since: string;
   /** What Git declares that it is about. */
@@ -70,11 +73,19 @@ async function waitFor(client: Client, io: Io, path: string, first: BlockView): 
 /** Exit code 0 where all is revoked, or nobody waits for it; 2 where the rest is left to the server. */
 export async function revoke(client: Client, io: Io, type: BlockType, name: string, options: RevokeOptions) {
   const path = `sys/blocks/${type}/${apiPath(name)}`;
-  const answer = await client.call("POST", path, { reason: options.reason, force: options.force });
+  const answer = await client.call("POST", path, {
+    reason: options.reason,
+    force: options.force,
+    ...(options.keep === true && { keep: true }),
+  });
   for (const warning of (answer.body?.["warnings"] ?? []) as readonly string[]) io.err(`warning: ${plain(warning)}`);
   const first = blockIn(answer);
   io.out(`Blocked ${type} ${plain(first.name)}: nothing is answered any more`);
   const lift = `writ restore ${type} ${name}`;
+  if (first.keep === true) {
+    io.out(`What was got from there stays good elsewhere. ${lift} lifts the block`);
+    return 0;
+  }
   if (!options.wait) {
     io.out(`What was got before is being revoked: writ blocks shows it. ${lift} lifts the block.`);
     return 0;
@@ -112,14 +123,20 @@ export const blocksIn = ({ body }: Answer): readonly BlockView[] =>
     a.since < b.since ? -1 : 1,
   );
 
-export const leftOf = ({ state, leases }: BlockView): string =>
-  state === "revoked" ? "revoked" : leases.left > 0 ? `revoking, ${counted(leases.left, "lease")} left` : "revoking";
+export const leftOf = ({ state, leases, keep }: BlockView): string =>
+  keep === true
+    ? "refused"
+    : state === "revoked"
+      ? "revoked"
+      : leases.left > 0
+        ? `revoking, ${counted(leases.left, "lease")} left`
+        : "revoking";
 
 /** One line: what, since when, by whom, why, and what is left to do. */
 export function blockText(block: BlockView): string {
   const { type, name, since, by, reason, state, documents } = block;
   const where = documents.map(({ file, line }) => `${file}:${line}`).join(", ");
-  const left = state === "revoked" ? "" : ` (${leftOf(block)})`;
+  const left = state === "revoked" && block.keep !== true ? "" : ` (${leftOf(block)})`;
   return `${type} ${name}${where === "" ? "" : ` (${where})`} since ${since}, by ${by.display_name}: ${reason}${left}`;
 }
 

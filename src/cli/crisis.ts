@@ -53,10 +53,11 @@ export function crises(program: Command, shell: Shell): void {
       .argument("<name>", name)
       .requiredOption("-r, --reason <text>", "why; it stands in the audit in clear")
       .option("--force", "also where it takes your own access", false)
-      .option("--no-wait", "does not wait for the revocation, which goes on in the server")
-      .action((given: string, options: RevokeOptions) =>
-        online(shell, load, (module, client) => module.revoke(client, io, type, given, options)),
-      );
+      .option("--no-wait", "does not wait for the revocation, which goes on in the server");
+    if (type === "address") command.option("--keep", "refuses requests, and keeps what was got from there");
+    command.action((given: string, options: RevokeOptions) =>
+      online(shell, load, (module, client) => module.revoke(client, io, type, given, options)),
+    );
     example(command, `writ revoke ${type} ${such} --reason "stolen laptop"`);
   }
   const restore = program

@@ -93,7 +93,7 @@ export async function login(call: CoreCall, response: Response): Promise<Respons
     mapping,
     alias,
     entity_id: entity.id,
-    ...inherited({ mapping, alias, entity_id: entity.id }, [...issued, ...also]),
+    ...inherited({ mapping, alias, entity_id: entity.id }, [...issued, ...also], call.connection),
     ...(groups.length > 0 && { groups }),
     display_name: `${mounted.path.slice("auth/".length).replaceAll("/", "-")}${grant.displayName}`.replace(/-$/, ""),
     meta: grant.metadata ?? null,

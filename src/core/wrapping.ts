@@ -5,6 +5,7 @@
 
 import { rfc3339 } from "../lib/clock.ts";
 import { VaultError } from "../sdk/errors.ts";
+import { ofAddress } from "../sdk/origin.ts";
 import type { Request, Response, WrapInfo } from "../sdk/request.ts";
 import type { ViewOp } from "../sdk/view.ts";
 import { wrappingName } from "../policy/compile.ts";
@@ -120,7 +121,8 @@ export async function wrap(
     const displayName = asker?.displayName ?? "";
     // Of a login, who it made a token for.
     const { entity_id: id = "" } = response.auth ?? {};
-    const origins = asker?.origins ?? (id === "" ? [] : [ofEntity(id)]);
+    const whose = asker?.origins ?? (id === "" ? [] : [ofEntity(id)]);
+    const origins = [...new Set([...whose, ...ofAddress(request.connection)])];
     const wrapping = { text, path: placeOf(request), ttl, displayName, origins, accessor: accessorOf(response) };
     return { response: { wrapInfo: await keepWrapped(core, wrapping) } };
   } catch (error) {

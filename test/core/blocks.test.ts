@@ -748,6 +748,97 @@ describe("an address range", () => {
     await h.ask("read", "secret/app/one", {}, alice, from("203.0.113.7"));
     expect(await refusal(block("address/203.0.113.0/33"))).toMatch(/is no address range/);
   });
+
+  const enter = async (address: string): Promise<string> => {
+    const data = { password: "correct horse" };
+    return (
+      (await h.ask("update", "auth/userpass/login/alice", data, null, from(address))).auth?.client_token ?? "no token"
+    );
+  };
+  const makeAt = async (address: string, token: string, data: Record<string, unknown>): Promise<string> =>
+    (await h.ask("update", "auth/token/create-orphan", { policies: ["maker"], ...data }, token, from(address))).auth
+      ?.client_token ?? "no token";
+
+  test("loses what was got from there, wherever it is used now; others lose nothing", async () => {
+    const there = "203.0.113.7";
+    const alice = await enter("::ffff:203.0.113.8");
+    const near = await enter("203.0.114.7");
+    const got = {
+      login: alice,
+      orphan: await makeAt("198.51.100.1", alice, {}),
+      batch: await makeAt(there, near, { type: "batch" }),
+      ofRoot: await makeAt(there, h.root, {}),
+    };
+    const { issue, enter: enterWith, path } = await machine();
+    const kept = await issue();
+    const issued = String((await h.ask("update", `${path}/secret-id`, {}, near, from(there))).data?.["secret_id"]);
+    const wrapped = (await h.ask("read", "secret/app/one", {}, near, { ...from(there), wrapTtl: 3600 })).wrapInfo
+      ?.token;
+    await h.ask("read", "accounts/creds/db", {}, near, from(there));
+    await h.ask("read", "accounts/creds/db", {}, near, from("203.0.114.7"));
+    await h.ask("read", "accounts/creds/db", {}, alice);
+    expect(outside.accounts.size).toBe(3);
+    const release = holdRevocation();
+    await block("address/203.0.113.0/24");
+    for (const [what, token] of Object.entries(got)) expect([what, await may(token)]).toEqual([what, invalidToken]);
+    expect(await enterWith(issued)).toBe(denied);
+    expect(await refusal(h.ask("update", "sys/wrapping/unwrap", { token: wrapped }, near))).toMatch(/not valid/);
+    expect(await may(near)).toBe("reads");
+    release();
+    await settled();
+    await expect.poll(() => outside.accounts.size).toBe(1);
+    expect(await blocked("address/203.0.113.0/24")).toMatchObject({
+      state: "revoked",
+      tokens: { revoked: 4 },
+      leases: { found: 2, revoked: 2, left: 0 },
+      secret_ids: { revoked: 1 },
+    });
+    h.clock.advance(1);
+    await restore("address/203.0.113.0/24");
+    for (const [what, token] of Object.entries(got)) expect([what, await may(token)]).toEqual([what, invalidToken]);
+    expect(await enterWith(issued)).toBe("invalid: invalid role or secret ID");
+    expect(await enterWith(kept)).toMatch(/^hvs\./);
+    expect([await may(near), await may(await enter(there))]).toEqual(["reads", "reads"]);
+  });
+
+  test("keeps what it has where that is said, until it is not any more", async () => {
+    const alice = await enter("203.0.113.7");
+    await block("address/203.0.113.0/24", { keep: true });
+    await settled();
+    expect(await refusal(h.ask("read", "secret/app/one", {}, alice, from("203.0.113.7")))).toMatch(/are blocked$/);
+    expect(await may(alice)).toBe("reads");
+    await restore("address/203.0.113.0/24");
+    await h.ask("read", "secret/app/one", {}, alice, from("203.0.113.7"));
+    await block("address/203.0.113.0/24", { keep: true });
+    await block("address/203.0.113.0/24");
+    expect(await may(alice)).toBe(invalidToken);
+    expect(await blocked("address/203.0.113.0/24")).toMatchObject({ keep: false });
+    // No way back.
+    await block("address/203.0.113.0/24", { keep: true });
+    expect(await blocked("address/203.0.113.0/24")).toMatchObject({ keep: false });
+    expect(await refusal(block("person/userpass/alice", { keep: true }))).toMatch(/^invalid: keep is for an address/);
+  });
+
+  test("is known of a token that was made with another one again and again, from anywhere", async () => {
+    let token = await enter("203.0.113.7");
+    for (let at = 0; at < 70; at++) token = await makeAt(`198.51.100.${at}`, token, {});
+    expect(await may(token)).toBe("reads");
+    await block("address/198.51.100.69");
+    expect(await may(token)).toBe(invalidToken);
+    await restore("address/198.51.100.69");
+    const next = await makeAt("198.51.100.200", await enter("203.0.113.7"), {});
+    await block("address/203.0.113.0/24");
+    expect(await may(next)).toBe(invalidToken);
+  });
+
+  test("who got his token there does not block himself by accident", async () => {
+    const alice = await enter("203.0.113.7");
+    const ask = (more: Record<string, unknown>) =>
+      h.ask("update", "sys/blocks/address/203.0.113.0/24", { reason: "x", ...more }, alice);
+    expect(await refusal(ask({}))).toMatch(/^invalid: this would block yourself/);
+    await ask({ keep: true });
+    expect(await may(alice)).toBe("reads");
+  });
 });
 
 describe("who blocks", () => {

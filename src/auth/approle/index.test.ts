@@ -77,6 +77,8 @@ describe("logins", () => {
       metadata: { team: "x", role_name: "payments" },
       boundCidrs: ["127.0.0.0/8"],
       issuedAt: kit.clock.now(),
+      // Of who asked for the secret id.
+      origins: ["address/127.0.0.1"],
     });
     expect(await enter(kit, { role_id: ` ${ids.role_id}\n`, secret_id: ` ${ids.secret_id}\n` })).toBeDefined();
   });

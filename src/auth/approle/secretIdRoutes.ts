@@ -8,6 +8,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import { checkMetadata } from "../../sdk/metadata.ts";
 import { type Call, handler, type Handler, type Route } from "../../sdk/mount.ts";
+import { ofAddress } from "../../sdk/origin.ts";
 import type { Response } from "../../sdk/request.ts";
 import { checkCustom } from "./identifiers.ts";
 import { type Role, roleOf } from "./role.ts";
@@ -59,7 +60,7 @@ function termsOf(data: Values<typeof termFields>, role: Role): Terms {
 async function create(secretIds: SecretIds, call: Call<typeof termFields>, secretId: string): Promise<Response> {
   const { name, role, since } = roleOf(call);
   if (!role.bind_secret_id) throw new VaultError("invalid", "bind_secret_id is not set on the role");
-  const { origins = [] } = call.caller ?? {};
+  const origins = [...new Set([...(call.caller?.origins ?? []), ...ofAddress(call.connection)])];
   const terms: Terms = { ...termsOf(call.data, role), role_since: since, ...(origins.length > 0 && { origins }) };
   const accessor = await secretIds.create(name, secretId, terms);
   return {

@@ -22,7 +22,8 @@ export type About =
   | { readonly type: "person"; readonly ids: readonly string[]; readonly logins: readonly Place[] }
   | { readonly type: "mapping"; readonly kind: string; readonly places: readonly Place[] }
   | { readonly type: "mount"; readonly mounts: readonly { readonly accessor: string; readonly path: string }[] }
-  | { readonly type: "address"; readonly range: string };
+  /** `keeps`: what was got from there stays good elsewhere. */
+  | { readonly type: "address"; readonly range: string; readonly keeps?: true };
 
 export interface BlockSpec {
   readonly about: About;

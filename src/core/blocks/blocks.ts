@@ -6,6 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { compileCidrs } from "../../lib/cidr.ts";
 import type { Declaration } from "../../sdk/kind.ts";
+import { addressIn } from "../../sdk/origin.ts";
 import type { Connection } from "../../sdk/request.ts";
 import type { Directory } from "../identity/directory.ts";
 import { type Alias, aliasKey } from "../identity/entity.ts";
@@ -26,6 +27,7 @@ export class Block {
   readonly origins: ReadonlySet<string>;
   /** Of mounts that are blocked as a whole. */
   readonly accessors: ReadonlySet<string>;
+  readonly #isWithin: ((address: string) => boolean) | null;
 
   constructor(declaration: Declaration, mounts: MountTable, identity: Directory) {
     this.declaration = declaration;
@@ -36,6 +38,7 @@ export class Block {
     this.about = now;
     this.accessors = new Set(now.type === "mount" ? now.mounts.map(({ accessor }) => accessor) : []);
     this.origins = new Set(wordsOf(now));
+    this.#isWithin = now.type === "address" && now.keeps !== true ? compileCidrs([now.range]) : null;
   }
 
   /** Whether it is about what was made then: all while it stands, and once it is lifted what was made before. */
@@ -45,8 +48,15 @@ export class Block {
 
   /** Whether something of these origins is what it is about. */
   covers(origins: Origins): boolean {
-    return origins.some((origin) => this.origins.has(origin) || isIn(origin, this.accessors));
+    return origins.some(
+      (origin) => this.origins.has(origin) || isIn(origin, this.accessors) || isFrom(origin, this.#isWithin),
+    );
   }
+}
+
+function isFrom(origin: string, isWithin: ((address: string) => boolean) | null): boolean {
+  const address = isWithin === null ? null : addressIn(origin);
+  return address !== null && isWithin?.(address) === true;
 }
 
 function isIn(origin: string, accessors: ReadonlySet<string>): boolean {
@@ -117,6 +127,9 @@ function wordsOf(about: About): readonly string[] {
   return about.places.map(({ accessor, name }) => ofMapping({ accessor, kind: about.kind, name }));
 }
 
+const rangesOf = (all: readonly { readonly range: string }[]): ((address: string) => boolean) | null =>
+  all.length === 0 ? null : compileCidrs(all.map(({ range }) => range));
+
 export class Blocks {
   /** Those that stand. */
   readonly all: readonly Block[];
@@ -125,6 +138,8 @@ export class Blocks {
   readonly #origins: ReadonlySet<string>;
   readonly #accessors: ReadonlySet<string>;
   readonly #isBarred: ((address: string) => boolean) | null;
+  /** What was got there is refused everywhere. */
+  readonly #isRevoked: ((address: string) => boolean) | null;
   /** By the connection's identity: one stands for many requests. */
   readonly #connections = new WeakMap<Connection, boolean>();
 
@@ -134,8 +149,9 @@ export class Blocks {
     this.former = blocks.filter(({ spec }) => spec.lifted !== undefined);
     this.#origins = new Set(all.flatMap(({ origins }) => [...origins]));
     this.#accessors = new Set(all.flatMap(({ accessors }) => [...accessors]));
-    const ranges = all.flatMap(({ about }) => (about.type === "address" ? about.range : []));
-    this.#isBarred = ranges.length === 0 ? null : compileCidrs(ranges);
+    const addresses = all.flatMap(({ about }) => (about.type === "address" ? about : []));
+    this.#isBarred = rangesOf(addresses);
+    this.#isRevoked = rangesOf(addresses.filter(({ keeps }) => keeps !== true));
   }
 
   /** Null where nothing is blocked. */
@@ -147,7 +163,9 @@ export class Blocks {
 
   /** Whether what has these origins is good for nothing. */
   refuses(origins: Origins): boolean {
-    return origins.some((origin) => this.#origins.has(origin) || isIn(origin, this.#accessors));
+    return origins.some(
+      (origin) => this.#origins.has(origin) || isIn(origin, this.#accessors) || isFrom(origin, this.#isRevoked),
+    );
   }
 
   /** The same of what was made at a time. */

@@ -1,8 +1,10 @@
-// Whence something comes: the entities, the logins and the mappings in whose name it was made, whoever made its maker
-// included. Each is one word, so that what is kept can be asked about without reading anything else.
+// Whence something comes: the entities, the logins and the mappings in whose name it was made, and the addresses that asked
+// for it, whoever made its maker included. Each is one word, so that what is kept can be asked about without reading anything else.
 // Must hold: what is made in somebody's name has all that its maker has; nothing that a client sends is among it.
 
 import { VaultError } from "../../sdk/errors.ts";
+import { addressIn, ofAddress } from "../../sdk/origin.ts";
+import type { Connection } from "../../sdk/request.ts";
 import type { Alias } from "../identity/entity.ts";
 import type { Mapping, TokenEntry } from "../tokens/entry.ts";
 
@@ -13,9 +15,9 @@ export const ofLogin = ({ accessor, name }: Alias): string => `login/${accessor}
 export const ofMapping = ({ accessor, kind, name }: Omit<Mapping, "seq">): string =>
   `mapping/${accessor}/${kind}/${name}`;
 
-/** The mount that a login or a mapping is at; null for an entity. */
+/** The mount that a login or a mapping is at; null for an entity or an address. */
 export const accessorIn = (origin: string): string | null =>
-  origin.startsWith("entity/") ? null : (origin.split("/", 2)[1] ?? null);
+  origin.startsWith("entity/") || addressIn(origin) !== null ? null : (origin.split("/", 2)[1] ?? null);
 
 type Made = Pick<TokenEntry, "entity_id" | "alias" | "mapping" | "origins">;
 
@@ -32,13 +34,22 @@ export const originsOf = (entry: Made): string[] =>
 
 /** More than whoever is honest has: a token holds them in itself. */
 const most = 64;
+/** Who makes his next token with the last one, from wherever he runs then, goes on: the first and the newest are kept. */
+const mostAddresses = 8;
 
-/** What a new token has to keep of its maker's. Throws VaultError `invalid` where that is too much to keep. */
-export function inherited(made: Omit<Made, "origins">, maker: Origins): { readonly origins?: Origins } {
+/** What a new token has to keep of its maker's, and of where it is asked for. Throws VaultError `invalid` where that is too
+ *  much to keep. */
+export function inherited(
+  made: Omit<Made, "origins">,
+  maker: Origins,
+  at: Pick<Connection, "remoteAddress">,
+): { readonly origins?: Origins } {
   const own = new Set(ownOf(made));
-  const rest = maker.filter((origin) => !own.has(origin));
+  const rest = maker.filter((origin) => addressIn(origin) === null && !own.has(origin));
   if (rest.length > most) {
     throw new VaultError("invalid", "this token comes from too many logins through each other to make another one");
   }
-  return rest.length === 0 ? {} : { origins: rest };
+  const all = [...new Set([...maker.filter((origin) => addressIn(origin) !== null), ...ofAddress(at)])];
+  const origins = [...rest, ...all.slice(0, 1), ...all.slice(1).slice(1 - mostAddresses)];
+  return origins.length === 0 ? {} : { origins };
 }

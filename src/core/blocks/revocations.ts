@@ -14,6 +14,7 @@ import type { LeaseEntry } from "../leases/store.ts";
 import { dropAll } from "../subtree.ts";
 import type { Tasks } from "../tasks.ts";
 import type { TokenEntry } from "../tokens/entry.ts";
+import type { About } from "./block.ts";
 import type { Block } from "./blocks.ts";
 import { originsOf } from "./origins.ts";
 
@@ -56,6 +57,9 @@ const subjectOf = (id: string): string => `block ${id}`;
 
 const revokeType = "revoke-blocked";
 const endType = "end-block";
+
+/** Nothing that was got before ends. */
+const keeps = (about: About): boolean => about.type === "address" && about.keeps === true;
 
 /** The block is there no more, and nothing from before it either. */
 class Over extends Error {}
@@ -149,8 +153,8 @@ export class Revocations {
   async #endTokens(id: string, tally: Tally): Promise<void> {
     const { tokens } = this.#core();
     const { about, accessors } = this.#block(id);
-    // No token comes from an address, or from a secret engine.
-    if (about.type === "address" || (about.type === "mount" && !about.mounts[0]?.path.startsWith("auth/"))) return;
+    // No token comes from a secret engine.
+    if (keeps(about) || (about.type === "mount" && !about.mounts[0]?.path.startsWith("auth/"))) return;
     // What an index leads to goes first.
     for (const accessor of accessors) await this.#sift(id, tally, tokens.madeBy(accessor));
     if (about.type === "mapping") {
@@ -208,7 +212,7 @@ export class Revocations {
   async #endLeases(id: string, tally: Tally): Promise<void> {
     const { root, leases } = this.#core();
     const { accessors, about } = this.#block(id);
-    if (about.type === "address") return;
+    if (keeps(about)) return;
     const engine = about.type === "mount" && !about.mounts[0]?.path.startsWith("auth/");
     const folders = engine ? [...accessors].map((accessor) => `${accessor}/`) : await root.list("lease/mount/");
     for (const folder of folders) {
@@ -230,7 +234,7 @@ export class Revocations {
     const { generation } = this.#core();
     for (const { accessor, endIssued } of generation.mounts) {
       const { about } = this.#block(id);
-      if (endIssued === null || about.type === "address") continue;
+      if (endIssued === null || keeps(about)) continue;
       const places = about.type === "mapping" ? about.places : [];
       const of = places.find((place) => place.accessor === accessor)?.name ?? null;
       tally.secret_ids += await endIssued({

@@ -5,6 +5,7 @@
 // between it exists, although nobody has been told of it.
 
 import { VaultError } from "../../sdk/errors.ts";
+import { ofAddress } from "../../sdk/origin.ts";
 import { systemTimer } from "../../lib/flight.ts";
 import type { Call, Granted, LeaseTerms, Undo } from "../../sdk/mount.ts";
 import type { Request, Response } from "../../sdk/request.ts";
@@ -109,6 +110,7 @@ export class Issue {
     if (left <= 0) throw deniedError();
     if (left < granted) warn(`TTL of "${granted}s" is capped to "${left}s", which its token has left`);
     const batch = session.principal.tokenType === "batch";
+    const origins = [...(batch ? session.principal.origins : []), ...ofAddress(request.connection)];
     return {
       id: `${request.path}/${randomText(24)}`,
       state: "pending",
@@ -116,7 +118,7 @@ export class Issue {
       type: terms.type,
       undo,
       token: batch ? session.entry.parent : session.entry.id,
-      ...(batch && { origins: session.principal.origins }),
+      ...(origins.length > 0 && { origins }),
       issued_at: now,
       expires_at: now + Math.min(granted, left) * 1000,
       last_renewal: 0,
@@ -137,9 +139,9 @@ export class Issue {
       const [version = 0] = (await leases.keep(pending.token, leases.store.add(pending))).slice(-1);
       // A mount that is removed from here on finds it, and so do a block and who ends all before a seal.
       const { mounts, blocks } = core.generation;
-      const { origins = [] } = this.#options.session?.principal ?? {};
+      const { origins: whose = [] } = this.#options.session?.principal ?? {};
       const isShut = blocks?.refusesMount(pending.accessor) === true;
-      const isRefused = blocks?.refuses(origins) === true;
+      const isRefused = blocks?.refuses([...whose, ...(pending.origins ?? [])]) === true;
       const isStopped = leases.outside.stoppedUntil !== null;
       if (mounts.byAccessor(pending.accessor) !== null && !isShut && !isRefused && !isStopped) return version;
       await leases.store.write(leases.store.drop(pending));

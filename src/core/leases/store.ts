@@ -17,7 +17,7 @@ export interface LeaseEntry {
   readonly undo: Undo;
   /** Id of the token that it ends with: its maker's, or for a batch token its parent's, if it has one. */
   readonly token: string | null;
-  /** In whose name it was made, where no token in storage says so: of batch tokens. */
+  /** The address that asked for it; of batch tokens, of which no token in storage says so, in whose name it was made, too. */
   readonly origins?: readonly string[];
   /** Milliseconds since 1970. */
   readonly issued_at: number;

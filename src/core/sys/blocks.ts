@@ -27,6 +27,7 @@ const longestReason = 1_000;
 const writeFields = {
   reason: field.string("Why: stands with the block, and in the audit in clear", { default: "", clear: true }),
   force: field.bool("Also where it takes the access of whoever asks", { default: false }),
+  keep: field.bool("Of an address: requests are refused, and what was got from there stays good", { default: false }),
 } as const;
 const deleteFields = {
   reason: field.string("Why it is lifted: stands in the audit in clear", { default: "", clear: true }),
@@ -52,7 +53,7 @@ function told(about: About): Record<string, unknown> {
   const place = ({ mount, name, accessor }: Place) => ({ mount, name, mount_accessor: accessor });
   if (about.type === "person") return { entity_ids: about.ids, logins: about.logins.map(place) };
   if (about.type === "mapping") return { kind: about.kind, mappings: about.places.map(place) };
-  if (about.type === "address") return { range: about.range };
+  if (about.type === "address") return { range: about.range, keep: about.keeps === true };
   return { mounts: about.mounts.map(({ path, accessor }) => ({ path, mount_accessor: accessor })) };
 }
 
@@ -98,10 +99,21 @@ async function hitsCaller(call: CoreCall, about: About): Promise<boolean> {
   );
 }
 
+/** As it is asked for. */
+function wanted(about: About, keep: boolean): About {
+  if (!keep) return about;
+  if (about.type !== "address") throw new VaultError("invalid", "keep is for an address: nothing else stays good");
+  return { ...about, keeps: true };
+}
+
+/** One that is there already, and now ends what was got from there as well. */
+const widened = (kept: Declaration, about: About): Declaration =>
+  about.type === "address" && about.keeps !== true ? declarationOf({ ...specOf(kept), about }, kept.name) : kept;
+
 async function write(call: CoreCall<typeof writeFields>): Promise<Response> {
   const { core, data, request } = call;
   const { type, name } = named(call);
-  const about = await aboutOf(call, type, name);
+  const about = wanted(await aboutOf(call, type, name), data.keep);
   const reason = reasonOf(data.reason, `${type} ${name}`);
   if (!data.force && (await hitsCaller(call, about))) {
     throw new VaultError(
@@ -122,7 +134,8 @@ async function write(call: CoreCall<typeof writeFields>): Promise<Response> {
     const by = { display_name: displayName, entity_id: entityId };
     const fresh = declarationOf({ about, id, name, reason, by, since: request.time });
     // Somebody may have been faster.
-    const block = table.get(blockKind, null, known?.declaration.name ?? fresh.name) ?? fresh;
+    const kept = table.get(blockKind, null, known?.declaration.name ?? fresh.name);
+    const block = kept === null ? fresh : widened(kept, about);
     id = specOf(block).id;
     return {
       put: [block],
@@ -164,7 +177,7 @@ async function lift(call: CoreCall): Promise<null> {
     const at = core.clock.now();
     const about = core.generation.blocks?.byId(spec.id)?.about ?? specOf(before).about;
     const left = declarationOf({ ...specOf(before), about, lifted: { at, until: at + longestTtl(call) * 1000 } });
-    const put = about.type === "address" ? [] : [left];
+    const put = about.type === "address" && about.keeps === true ? [] : [left];
     return {
       put,
       remove: [before, ...past(table, at)],

@@ -5,6 +5,7 @@ import { rfc3339 } from "../../lib/clock.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
+import { ofAddress } from "../../sdk/origin.ts";
 import type { Response } from "../../sdk/request.ts";
 import { checkSecretSize } from "../../sdk/size.ts";
 import { originsOf } from "../blocks/origins.ts";
@@ -49,7 +50,7 @@ async function rewrap(call: CoreCall): Promise<Response> {
   const { entry, text, own } = await opened(call);
   const ttl = Math.min(entry.ttl, request.wrapTtl || entry.ttl);
   const { displayName = "", origins: asker = [] } = call.session?.principal ?? {};
-  const origins = [...new Set([...originsOf(entry), ...asker])];
+  const origins = [...new Set([...originsOf(entry), ...asker, ...ofAddress(call.connection)])];
   const response = { wrapInfo: await keepWrapped(core, { text, path: entry.path, ttl, displayName, origins }) };
   if (own || (await core.tokens.claim(entry.id))) return response;
   await withdraw(core, response);

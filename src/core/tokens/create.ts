@@ -216,7 +216,7 @@ export async function create(
     policies,
     mapping,
     ...who,
-    ...inherited({ ...who, mapping }, maker.principal.origins),
+    ...inherited({ ...who, mapping }, maker.principal.origins, call.connection),
     display_name: displayName(data),
     meta: data.meta ?? null,
     path: role !== null && role.path_suffix !== "" ? `${call.request.path}/${role.path_suffix}` : call.request.path,

@@ -33,7 +33,8 @@ export interface TokenEntry {
   readonly entity_id?: string;
   /** Names at the alias's mount of the external groups that the login said it is in. */
   readonly groups?: readonly string[];
-  /** Entities, logins and mappings in whose name it was made, but for its own. Tokens older than this have none. */
+  /** Entities, logins and mappings in whose name it was made, but for its own, and the addresses that asked for it. Tokens older
+   *  than this have none. */
   readonly origins?: readonly string[];
   readonly display_name: string;
   readonly meta: Readonly<Record<string, string>> | null;
