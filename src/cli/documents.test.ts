@@ -185,6 +185,9 @@ test("plan says what would be held, and compares against a broken base as far as
 test("plan takes no option for a commit, and needs a repository", async () => {
   const dir = repository({ "a.yaml": policy("a") });
   expect(await planned({ dir, base: "--all" })).toEqual([2, "", 'writ plan: there is no commit "--all"\n']);
+  expect((await planned({ dir, base: tmpdir() }))[2]).toContain(
+    `there is no commit "${tmpdir()}"; a folder is named so: --dir`,
+  );
   expect(await planned({ dir, base: "HEAD:a.yaml" })).toEqual([2, "", 'writ plan: there is no commit "HEAD:a.yaml"\n']);
   expect((await planned({ dir }))[2]).toContain("name a BASE");
   expect((await planned({ dir: scratch() }))[2]).toContain("is in no git work tree");

@@ -61,8 +61,8 @@ export function sealedText(status: Readonly<Record<string, unknown>>): string {
   const [given, needed] = [Number(status["progress"] ?? 0), Number(status["t"] ?? 0)];
   const missing = needed - given;
   return missing > 0
-    ? `it is sealed, and ${missing} of ${needed} shares are missing: writ operator unseal, for each`
-    : "it is sealed: writ operator unseal";
+    ? `${missing} of ${needed} shares are missing: writ operator unseal, for each`
+    : "writ operator unseal opens it";
 }
 
 /** What to do about a 403 for a token that was given. */

@@ -1,7 +1,7 @@
 // The commands that need no server, as they are declared.
 
 import type { Command } from "commander";
-import { version } from "../version.ts";
+import { release, version } from "../version.ts";
 import type { VerifyOptions } from "./audit.ts";
 import type { SearchOptions } from "./auditSearch.ts";
 import { atLeastZero, example, listed, type Shell } from "./command.ts";
@@ -64,7 +64,7 @@ export function offline(program: Command, shell: Shell): void {
   const told = program
     .command("version")
     .description("Prints the version")
-    .action(() => io.out(`writ ${version} (node ${process.version})`));
+    .action(() => io.out(`writ ${release()} (speaks Vault's API ${version}; node ${process.version})`));
   example(told, "writ version");
 }
 

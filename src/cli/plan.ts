@@ -2,6 +2,7 @@
 // is upstream of it where left out).
 // Must hold: commits are read by git's plumbing with fixed arguments and whole object names; nothing is checked out.
 
+import { existsSync } from "node:fs";
 import { realpath } from "node:fs/promises";
 import { Blobs } from "../lib/blobs.ts";
 import { createGit, type Git, GitError, isCommit } from "../lib/git.ts";
@@ -59,7 +60,8 @@ async function resolve(git: Git, name: string): Promise<string | null> {
 
 async function named(git: Git, name: string): Promise<string> {
   const id = await resolve(git, name);
-  if (id === null) throw new PlanError(`there is no commit ${JSON.stringify(name)}`);
+  const hint = id === null && existsSync(name) ? `; a folder is named so: --dir ${name}` : "";
+  if (id === null) throw new PlanError(`there is no commit ${JSON.stringify(name)}${hint}`);
   return id;
 }
 

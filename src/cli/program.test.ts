@@ -442,7 +442,7 @@ test("an unknown command, and the version", async () => {
   expect((await command(["statsu"])).err).toContain("Did you mean status?");
   expect(await command(["version"])).toMatchObject({
     code: 0,
-    out: expect.stringMatching(/^writ \d+\.\d+\.\d+ \(node v/),
+    out: expect.stringMatching(/^writ \d+\.\d+\.\d+ \(speaks Vault's API \d+\.\d+\.\d+; node v/),
   });
   for (const flag of ["--version", "-version", "-V"]) expect((await command([flag])).out).toMatch(/^writ \d/);
   expect((await command(["--help"])).code).toBe(0);

@@ -16,7 +16,10 @@ export async function start(config: Config, log: LeveledLogger): Promise<Running
     if (code === "EADDRINUSE") {
       throw new CommandError(`port ${port ?? "(or socket)"} is in use: stop what listens there, or choose another one`);
     }
-    if (isVaultError(error)) throw new CommandError(error.message);
+    if (isVaultError(error)) {
+      const held = isVaultError(error, "conflict") && error.message.includes("in use by");
+      throw new CommandError(`${error.message}${held ? ": stop that one, or take another folder" : ""}`);
+    }
     throw error;
   }
 }

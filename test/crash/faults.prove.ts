@@ -194,6 +194,28 @@ describe.each(["sqlite", "file"])("%s", (type) => {
     expect((await write()).status).toBe(200);
   });
 
+  test.skipIf(!hasShim)(
+    "a storage that hangs: SIGTERM ends the process, and nothing that was answered is lost",
+    async () => {
+      await make(type);
+      await server.start({ env: shimmed("hang") });
+      await prepare();
+      expect((await write()).status).toBe(200);
+      writeFileSync(trigger(), "");
+      const waiting = write().catch(() => null);
+      expect((await server.ask("GET", "sys/health")).status).toBe(200);
+      const { running } = server;
+      await server.stop();
+      expect(running.output()).toContain("not everything ended in time: the process ends as it is");
+      expect((await waiting)?.status).not.toBe(200);
+      rmSync(trigger());
+      await server.start();
+      await server.unseal();
+      await expectAnswered();
+      expect((await write()).status).toBe(200);
+    },
+  );
+
   test("a second server on one storage: is refused with the first one's process id, and the first goes on", async () => {
     await make(type);
     await server.start();

@@ -176,7 +176,7 @@ audit_folders: [extra]
   await runExample("operator unseal", own, env);
   expect((await runExample("operator seal", own, env)).stdout).toBe("No outside account stays alive.\nSealed\n");
   const refused = await inShell("writ kv get secret/a", own, env);
-  expect([refused.code, refused.stderr]).toEqual([2, expect.stringMatching(/sealed, and 1 of 1 shares are missing/)]);
+  expect([refused.code, refused.stderr]).toEqual([2, expect.stringMatching(/sealed; 1 of 1 shares are missing/)]);
   await server.stop();
   await until("the port", async () => (await inShell("writ status", own, env)).code === 1);
   // The backup was made under the first share.

@@ -43,13 +43,14 @@ test("the first block starts a vault; the others do what the page says, in one s
   await start("npm start");
   expect(running?.output()).toContain("WARNING: quickstart");
 
-  const marked = rest.map((block, at) => `echo "== ${at}"\n${block}\necho\n`).join("");
+  const all = [...rest, ...blocksOf("README.md", "How a pull request flows")];
+  const marked = all.map((block, at) => `echo "== ${at}"\n${block}\necho\n`).join("");
   const { code, stdout, stderr } = await runToEnd("bash", ["-euo", "pipefail", "-c", marked], {
     cwd: checkout,
     env: environment,
   });
   expect({ code, stderr }).toMatchObject({ code: 0 });
-  const [, login = "", granted = "", reverted = "", audit = ""] = stdout.split(/^== \d$/m);
+  const [, login = "", granted = "", reverted = "", audit = "", flow = ""] = stdout.split(/^== \d$/m);
   expect(login).toContain('"username":"payments"');
   expect(login).toContain("permission denied");
   expect(granted).toContain('"summary":"a good quarter"');
@@ -57,6 +58,7 @@ test("the first block starts a vault; the others do what the page says, in one s
   expect(reverted).toContain("permission denied");
   expect(reverted).toMatch(/State +in sync/);
   expect(audit).toMatch(/requests\/\d{4}\//);
+  expect(flow).toMatch(/no problems[^]*\nNo changes/);
 });
 
 test("a second start finds its state, and a second process is told that there is one", async () => {
