@@ -4,11 +4,13 @@ import { randomUUID } from "node:crypto";
 import type { SteadyClock } from "../lib/clock.ts";
 import type { LeveledLogger } from "../lib/log.ts";
 import type { Family } from "../lib/metrics.ts";
+import { Mutex } from "../lib/mutex.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { MountPlugin, Route } from "../sdk/mount.ts";
 import type { Request } from "../sdk/request.ts";
 import type { View } from "../sdk/view.ts";
 import { AclCache } from "../policy/match.ts";
+import { PolicyReader } from "../policy/worker.ts";
 import type { AuditDevices } from "./auditDevices.ts";
 import type { Barrier } from "./barrier/barrier.ts";
 import type { Broker } from "./broker.ts";
@@ -92,6 +94,9 @@ export class Core {
   readonly census: Census;
   readonly quotas: Quotas;
   readonly revocations: Revocations;
+  readonly policyReader: PolicyReader;
+  /** By name: of the policies that the API writes. */
+  readonly policyOrder = new Mutex();
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
   readonly #system: readonly SystemMount[];
@@ -157,6 +162,7 @@ export class Core {
     });
     this.leases = new Leases({ core: () => this, root: this.root, clock, log, deadline: options.leaseDeadline });
     this.revocations = new Revocations(() => this);
+    this.policyReader = new PolicyReader({ log });
     this.mounts = new Mounts({
       plugins: options.plugins,
       root: this.root,
@@ -245,7 +251,7 @@ export class Core {
 
   async close(): Promise<void> {
     this.closed = true;
-    await Promise.all([this.tasks.close(), this.leases.close(), this.tidy.close()]);
+    await Promise.all([this.policyReader.close(), this.tasks.close(), this.leases.close(), this.tidy.close()]);
     await this.keys.close();
     await this.#time.close();
     await this.#failures.close();

@@ -16,7 +16,7 @@ import { VaultError } from "../sdk/errors.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
 import { following } from "./aftermath.ts";
 import { Collection } from "./collection.ts";
-import { policyOf } from "../policy/compile.ts";
+import { compiling } from "../policy/compile.ts";
 import { building, type CurrentRecord, type Generation } from "./generation.ts";
 import type { State } from "./integrity.ts";
 import type { Mounts } from "./mounts.ts";
@@ -90,7 +90,7 @@ export class Ledger {
     let table = new Table();
     if (entry !== null && record.root !== "") ({ pages: this.#pages, table } = await this.#store.read(record.root));
     this.#version = entry?.version ?? "absent";
-    await sliced(compiling(table));
+    await sliced(compilingAll(table));
     const { tasks, mounts } = this.#options;
     tasks.advance(record.seq);
     for (const { type, args } of await tasks.settle()) {
@@ -192,7 +192,7 @@ export class Ledger {
     const table = learned.length === 0 ? drafted : drafted.with(learned, []);
     const draft = learned.length === 0 ? edits : { ...edits, put: [...edits.put, ...learned] };
     const { mounts, tasks, clock, root } = this.#options;
-    await sliced(compiling(draft.put));
+    await sliced(compilingAll(draft.put));
     const { ops: stateOps, states } = mounts.prepare(draft.put, live.mounts, refuse);
     const { pages, ops: pageOps, replaced } = await sliced(this.#store.change(this.#pages, draft.put, draft.remove));
     const now = clock.now();
@@ -244,9 +244,9 @@ export class Ledger {
   }
 }
 
-function* compiling(declarations: Iterable<Declaration>): Work<void> {
+function* compilingAll(declarations: Iterable<Declaration>): Work<void> {
   for (const declaration of declarations) {
-    if (declaration.kind === "Policy") policyOf(declaration);
+    if (declaration.kind === "Policy") yield* compiling(declaration);
     yield;
   }
 }

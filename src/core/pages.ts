@@ -70,14 +70,19 @@ export class PageStore {
         buckets.delete(bucket);
         continue;
       }
-      const declarations = [...page.keys()].sort().map((key) => page.get(key));
-      const { address, op } = this.#page({ declarations });
+      // One after another: a policy may have a megabyte of text, and several such may share a page.
+      const parts: string[] = [];
+      for (const key of [...page.keys()].sort()) {
+        parts.push(JSON.stringify(page.get(key)));
+        yield;
+      }
+      const { address, op } = this.#page(`{"declarations":[${parts.join(",")}]}`);
       ops.push(op);
       buckets.set(bucket, { address, page });
       yield;
     }
     const list = Object.fromEntries([...buckets.keys()].sort().map((bucket) => [bucket, buckets.get(bucket)?.address]));
-    const root = this.#page({ pages: list });
+    const root = this.#page(JSON.stringify({ pages: list }));
     ops.push(root.op);
     const replaced = [...changed.keys()].flatMap((bucket) => before.buckets.get(bucket)?.address ?? []);
     if (before.root !== "") replaced.push(before.root);
@@ -99,8 +104,8 @@ export class PageStore {
     return { pages: { buckets, root }, table: Table.of(all) };
   }
 
-  #page(content: object): { address: string; op: ViewOp } {
-    const bytes = Buffer.from(JSON.stringify(content));
+  #page(content: string): { address: string; op: ViewOp } {
+    const bytes = Buffer.from(content);
     const address = createHmac("sha256", this.#key).update(bytes).digest("hex");
     return { address, op: { key: pageKey(address), value: bytes } };
   }

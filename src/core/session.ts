@@ -3,6 +3,7 @@
 // cannot be worked out (mapping gone, mount gone, parent gone, entity disabled) is no right at all.
 
 import { commonCidrs, compileCidrs, wrongCidr } from "../lib/cidr.ts";
+import { sliced } from "../lib/slices.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { TokenSpec } from "../sdk/token.ts";
 import { type Acl, type AclCache, type Bindings } from "../policy/match.ts";
@@ -91,6 +92,8 @@ export class Sessions {
   /** Token by id, and ids of known children by parent id, of what stands in `#byToken`. */
   readonly #tokenOf = new Map<string, string>();
   readonly #children = new Map<string, Set<string>>();
+  /** Counts what was forgotten. */
+  #forgotten = 0;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
@@ -105,9 +108,12 @@ export class Sessions {
   /** Throws VaultError `unauthenticated` where the token is not valid. Expiry is the caller's to check. */
   async load(token: string, generation: Generation): Promise<Session> {
     const id = this.#options.tokens.idOf(token);
+    const forgotten = this.#forgotten;
     const entry = isBatch(token) ? this.#options.batch.open(token) : (await this.#options.tokens.get(id))?.value;
     if (!entry) throw deniedError();
     const session = await this.#build(entry, generation, 0);
+    // A token may have been revoked, or its parent, while this was worked out: that is known no more.
+    if (forgotten !== this.#forgotten) return session;
     if (this.#byToken.size >= most) this.clear();
     this.#byToken.set(token, session);
     this.#tokenOf.set(id, token);
@@ -127,6 +133,7 @@ export class Sessions {
 
   /** After any change of a token: what is known of it and of its children is worked out again. */
   forget(id: string): void {
+    this.#forgotten += 1;
     const token = this.#tokenOf.get(id);
     if (token !== undefined) this.#byToken.delete(token);
     this.#tokenOf.delete(id);
@@ -136,6 +143,7 @@ export class Sessions {
   }
 
   clear(): void {
+    this.#forgotten += 1;
     this.#byToken.clear();
     this.#tokenOf.clear();
     this.#children.clear();
@@ -155,11 +163,12 @@ export class Sessions {
     const ends = [entry.expires_at, parent?.expiresAt ?? 0].filter((end) => end > 0);
     const ranges = rangesOf(entry, generation, parent);
     const known = policies.flatMap((name) => generation.policy(name) ?? []);
+    const acl = await sliced(this.#options.acls.merging(known, entity === null ? null : bindings(entity, entry)));
     return {
       entry,
       generation,
       entity,
-      acl: this.#options.acls.merge(known, entity === null ? null : bindings(entity, entry)),
+      acl,
       login: loginOf(entry, generation) ?? parent?.login ?? null,
       ranges,
       bound: ranges === null ? null : compileCidrs(ranges),

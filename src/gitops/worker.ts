@@ -5,7 +5,8 @@
 import { readlinkSync } from "node:fs";
 import { constants, setPriority } from "node:os";
 import { extname } from "node:path";
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { isMainThread, parentPort, workerData } from "node:worker_threads";
+import { answering, Thread } from "../lib/thread.ts";
 import type { Declaration, Kind } from "../sdk/kind.ts";
 import type { compile as ownCompile } from "./compile.ts";
 import { explain, SourceError } from "./explain.ts";
@@ -24,7 +25,6 @@ export interface WorkshopOptions {
 }
 
 interface Question {
-  readonly id: number;
   readonly call: keyof Workshop | "more";
   readonly args: readonly unknown[];
 }
@@ -32,9 +32,7 @@ interface Question {
 /** Of a parcel, at once: the rest is asked for bit by bit, so that the serving thread never has much to unpack. */
 const lot = 100;
 
-type Answer =
-  | { readonly id: number; readonly value: unknown }
-  | { readonly id: number; readonly error: Pick<SourceError, "message" | "cause" | "detail"> };
+type Told = Pick<SourceError, "message" | "cause" | "detail">;
 
 type Data = Pick<WorkshopOptions, "settings" | "folder"> & {
   readonly writWorkshop: true;
@@ -82,21 +80,17 @@ async function serve(data: Data): Promise<void> {
     },
     more,
   };
-  parentPort?.on("message", (question: Question) => {
-    const run = calls[question.call] as (...args: readonly unknown[]) => Promise<unknown>;
-    run(...question.args).then(
-      (value) => post(parentPort, { id: question.id, value }),
-      (error: unknown) => {
-        const told = error instanceof SourceError ? error : internal(error);
-        const { message, cause, detail } = told;
-        post(parentPort, { id: question.id, error: { message, cause, detail } });
-      },
-    );
-  });
-}
-
-function post(to: Pick<Worker, "postMessage"> | null, message: Question | Answer): void {
-  to?.postMessage(message);
+  answering(
+    parentPort,
+    (question) => {
+      const { call, args } = question as Question;
+      return (calls[call] as (...args: readonly unknown[]) => Promise<unknown>)(...args);
+    },
+    (error): Told => {
+      const { message, cause, detail } = error instanceof SourceError ? error : internal(error);
+      return { message, cause, detail };
+    },
+  );
 }
 
 const internal = (error: unknown): SourceError =>
@@ -106,80 +100,39 @@ const internal = (error: unknown): SourceError =>
     error instanceof Error ? (error.stack ?? error.message) : explain(error).detail,
   );
 
-interface Waiting {
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: SourceError) => void;
-}
-
-/** The server's end of one thread. */
-class Thread {
-  readonly #waiting = new Map<number, Waiting>();
-  readonly #worker: Worker;
-  #counter = 0;
-  alive = true;
-
-  constructor(options: WorkshopOptions) {
-    const data: Data = {
-      settings: options.settings,
-      folder: options.folder,
-      kindsModule: options.kindsModule.href,
-      compilerModule: (options.compilerModule ?? compilerModule).href,
-      writWorkshop: true,
-    };
-    this.#worker = new Worker(new URL(import.meta.url), {
-      workerData: data,
-      name: "writ-gitops",
-      resourceLimits: { maxOldGenerationSizeMb: 2_048 },
-    });
-    this.#worker.unref();
-    this.#worker.on("message", (answer: Answer) => {
-      const waiting = this.#waiting.get(answer.id);
-      this.#waiting.delete(answer.id);
-      if ("error" in answer)
-        waiting?.reject(new SourceError(answer.error.message, answer.error.cause, answer.error.detail));
-      else waiting?.resolve(answer.value);
-    });
-    this.#worker.on("error", (error) => this.#die(error instanceof Error ? (error.stack ?? error.message) : ""));
-    this.#worker.on("exit", (code) => this.#die(`the thread ended with code ${code}`));
-  }
-
-  async ask(call: Question["call"], args: readonly unknown[]): Promise<unknown> {
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    this.#counter += 1;
-    this.#waiting.set(this.#counter, { resolve, reject });
-    const stuck = setTimeout(() => void this.stop("took too long"), deadline);
-    stuck.unref();
-    try {
-      post(this.#worker, { id: this.#counter, call, args });
-      return await promise;
-    } finally {
-      clearTimeout(stuck);
-    }
-  }
-
-  async stop(reason: string): Promise<void> {
-    this.#die(reason);
-    await this.#worker.terminate();
-  }
-
-  #die(detail: string): void {
-    this.alive = false;
-    for (const waiting of this.#waiting.values()) waiting.reject(internal(new Error(detail)));
-    this.#waiting.clear();
-  }
+function openThread(options: WorkshopOptions): Thread<Question> {
+  const data: Data = {
+    settings: options.settings,
+    folder: options.folder,
+    kindsModule: options.kindsModule.href,
+    compilerModule: (options.compilerModule ?? compilerModule).href,
+    writWorkshop: true,
+  };
+  return new Thread({
+    url: new URL(import.meta.url),
+    data,
+    name: "writ-gitops",
+    limits: { maxOldGenerationSizeMb: 2_048 },
+    deadline,
+    revive: (told) => {
+      const { message, cause, detail } = told as Told;
+      return new SourceError(message, cause, detail);
+    },
+    ended: (why) => internal(new Error(why)),
+  });
 }
 
 /** A workshop whose work runs in a thread, started with the first question. */
 export function openWorkshop(options: WorkshopOptions): Workshop {
-  let thread: Thread | null = null;
+  let thread: Thread<Question> | null = null;
   let closed = false;
-  const open = (): Thread => {
+  const open = (): Thread<Question> => {
     // A thread that nobody ends would keep the process.
     if (closed) throw new SourceError("stopped", "remote", "");
-    if (thread === null || !thread.alive) thread = new Thread(options);
+    if (thread === null || !thread.alive) thread = openThread(options);
     return thread;
   };
-  const ask = async (call: keyof Workshop, args: readonly unknown[]): Promise<unknown> => open().ask(call, args);
+  const ask = async (call: keyof Workshop, args: readonly unknown[]): Promise<unknown> => open().ask({ call, args });
   return {
     fetch: () => ask("fetch", []) as ReturnType<Workshop["fetch"]>,
     hurry: () => ask("hurry", []) as ReturnType<Workshop["hurry"]>,
@@ -190,10 +143,10 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
     keep: (ids) => ask("keep", [ids]) as ReturnType<Workshop["keep"]>,
     compile: async (commit, have) => {
       const asked = open();
-      const parcel = (await asked.ask("compile", [commit, have])) as Parcel;
+      const parcel = (await asked.ask({ call: "compile", args: [commit, have] })) as Parcel;
       const changed = [...parcel.changed];
       for (let got = changed.length; got === lot;) {
-        const next = (await asked.ask("more", [])) as readonly Declaration[];
+        const next = (await asked.ask({ call: "more", args: [] })) as readonly Declaration[];
         got = next.length;
         for (const each of next) changed.push(each);
       }
@@ -204,7 +157,7 @@ export function openWorkshop(options: WorkshopOptions): Workshop {
       const last = thread;
       thread = null;
       if (last === null || !last.alive) return;
-      await last.ask("close", []).catch(() => {});
+      await last.ask({ call: "close", args: [] }).catch(() => {});
       await last.stop("closed");
     },
   };

@@ -1,6 +1,7 @@
 // Declared policies, compiled once when they change: what the matcher merges, and the kind that Git documents have.
 // Must hold: whatever Git declares and `check` lets pass compiles; what the API declares is held to Vault's own rules only.
 
+import { whole, type Work } from "../lib/slices.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { field } from "../sdk/fields.ts";
 import type { Declaration, Fault, Kind } from "../sdk/kind.ts";
@@ -79,26 +80,22 @@ function parametersFault(spec: RuleSpec): string | null {
   return null;
 }
 
-/** The first fault of a rule in words, wherever in it. */
-function firstFault(spec: RuleSpec): string | null {
-  const fault = ruleFault(spec);
-  if (fault !== null) return fault;
-  const [guard] = guardFaults(spec);
-  return guard === undefined ? null : `${guard.path.join(".")}: ${guard.message}`;
-}
-
 /** Throws VaultError `invalid` naming the policy and the rule. */
-export function compileRules(name: string, specs: readonly RuleSpec[], zone = "UTC"): Policy {
+function* compilingRules(name: string, specs: readonly RuleSpec[], zone: string): Work<Policy> {
   const rules: Rule[] = [];
   const templates: Policy["templates"][number][] = [];
   const strange = zoneFault(zone);
   if (strange !== null) throw new VaultError("invalid", `policy "${name}": ${strange}`);
   for (const spec of specs) {
-    const fault = firstFault(spec);
-    if (fault !== null) throw new VaultError("invalid", `policy "${name}", path "${spec.path}": ${fault}`);
-    const guard = guardOf(spec, zone);
+    const wrong = (fault: string): VaultError =>
+      new VaultError("invalid", `policy "${name}", path "${spec.path}": ${fault}`);
+    const fault = ruleFault(spec);
+    if (fault !== null) throw wrong(fault);
+    const { guard, faults } = guardOf(spec, zone);
+    if (faults[0] !== undefined) throw wrong(`${faults[0].path.join(".")}: ${faults[0].message}`);
     if (isTemplate(spec.path)) templates.push({ template: parseTemplate(spec.path), spec, guard });
     else rules.push(Rule.of(name, spec.path, spec, guard));
+    yield;
   }
   return Object.freeze({
     name,
@@ -110,6 +107,10 @@ export function compileRules(name: string, specs: readonly RuleSpec[], zone = "U
   });
 }
 
+/** Throws VaultError `invalid` naming the policy and the rule. */
+export const compileRules = (name: string, specs: readonly RuleSpec[], zone = "UTC"): Policy =>
+  whole(compilingRules(name, specs, zone));
+
 /** The rules of a declaration, as `policyFields` parsed them. */
 export const rulesOf = (declaration: Pick<Declaration, "spec">): readonly RuleSpec[] =>
   (declaration.spec["rules"] ?? []) as unknown as readonly RuleSpec[];
@@ -117,24 +118,32 @@ export const rulesOf = (declaration: Pick<Declaration, "spec">): readonly RuleSp
 const zoneNameOf = (declaration: Pick<Declaration, "spec">): string =>
   (declaration.spec["time_zone"] as string | undefined) ?? "UTC";
 
-/** Throws VaultError `invalid`. */
-export function compilePolicy(declaration: Pick<Declaration, "name" | "spec">): Policy {
+function* compilingAnew(declaration: Pick<Declaration, "name" | "spec">): Work<Policy> {
   const name = normalizeName(declaration.name);
   if (name === "root") throw new VaultError("invalid", 'the policy "root" cannot be changed');
-  return compileRules(name, rulesOf(declaration), zoneNameOf(declaration));
+  return yield* compilingRules(name, rulesOf(declaration), zoneNameOf(declaration));
 }
+
+/** Throws VaultError `invalid`. */
+export const compilePolicy = (declaration: Pick<Declaration, "name" | "spec">): Policy =>
+  whole(compilingAnew(declaration));
 
 const compiled = new WeakMap<Declaration, Policy>();
 
-/** Compiles once per declaration object. Throws VaultError `invalid`. */
-export function policyOf(declaration: Declaration): Policy {
+/** Compiles once per declaration object, a rule at a time: of one policy there may be a hundred thousand, and closures cannot
+ *  be sent from another thread. Throws VaultError `invalid`. */
+export function* compiling(declaration: Declaration): Work<Policy> {
   let policy = compiled.get(declaration);
   if (policy === undefined) {
-    policy = compilePolicy(declaration);
+    policy = yield* compilingAnew(declaration);
     compiled.set(declaration, policy);
   }
   return policy;
 }
+
+/** The same at one go. */
+export const policyOf = (declaration: Declaration): Policy =>
+  compiled.get(declaration) ?? whole(compiling(declaration));
 
 export const rootPolicy: Policy = Object.freeze({
   name: "root",

@@ -37,31 +37,41 @@ export class Guard {
   }
 }
 
-/** What is wrong, with the way to it from the rule. */
-export function guardFaults(spec: GuardSpec & { readonly capabilities: readonly string[] }): readonly Fault[] {
-  const faults: Fault[] = [];
-  if (spec.when !== undefined) {
-    const { faults: found } = compileCondition(spec.when, zoneOf("UTC"));
-    faults.push(...found.map(({ path, message }) => ({ path: ["when", ...path], message })));
-  }
-  if (spec.expires !== undefined && instantOf(spec.expires) === null) {
-    faults.push({ path: ["expires"], message: "is no instant; write one like 2027-01-31T00:00:00Z" });
-  }
-  if (!spec.capabilities.includes("deny")) return faults;
-  for (const name of ["when", "expires"] as const) {
-    if (spec[name] === undefined) continue;
-    faults.push({
-      path: [name],
-      message: `a rule that denies takes no ${name}: it would open what it closes; put it on the rules that allow`,
-    });
-  }
-  return faults;
+export interface Guarding {
+  /** Null where the rule waits for nothing, or where something is wrong. */
+  readonly guard: Guard | null;
+  /** With the way to what is wrong from the rule. */
+  readonly faults: readonly Fault[];
 }
 
-/** Null where the rule waits for nothing. Call `guardFaults` and `zoneFault` first. */
-export function guardOf(spec: GuardSpec, zone: string): Guard | null {
-  if (spec.when === undefined && spec.expires === undefined) return null;
-  const condition = spec.when === undefined ? null : compileCondition(spec.when, zoneOf(zone)).condition;
-  if (spec.when !== undefined && condition === null) throw new TypeError("a condition that does not compile");
-  return new Guard(condition, spec.expires === undefined ? Number.POSITIVE_INFINITY : (instantOf(spec.expires) ?? 0));
+const unguarded: Guarding = { guard: null, faults: [] };
+
+/** Call `zoneFault` first. */
+export function guardOf(spec: GuardSpec & { readonly capabilities: readonly string[] }, zone: string): Guarding {
+  const { when, expires } = spec;
+  if (when === undefined && expires === undefined) return unguarded;
+  const faults: Fault[] = [];
+  let condition: Condition | null = null;
+  if (when !== undefined) {
+    const compiled = compileCondition(when, zoneOf(zone));
+    condition = compiled.condition;
+    faults.push(...compiled.faults.map(({ path, message }) => ({ path: ["when", ...path], message })));
+  }
+  const end = expires === undefined ? Number.POSITIVE_INFINITY : instantOf(expires);
+  if (end === null) faults.push({ path: ["expires"], message: "is no instant; write one like 2027-01-31T00:00:00Z" });
+  if (spec.capabilities.includes("deny")) {
+    for (const name of ["when", "expires"] as const) {
+      if (spec[name] === undefined) continue;
+      faults.push({
+        path: [name],
+        message: `a rule that denies takes no ${name}: it would open what it closes; put it on the rules that allow`,
+      });
+    }
+  }
+  const whole = faults.length === 0 && end !== null && (when === undefined || condition !== null);
+  if (!whole && faults.length === 0) throw new TypeError("a condition that does not compile");
+  return { guard: whole ? new Guard(condition, end) : null, faults };
 }
+
+/** What is wrong, with the way to it from the rule. */
+export const guardFaults = (spec: Parameters<typeof guardOf>[0]): readonly Fault[] => guardOf(spec, "UTC").faults;

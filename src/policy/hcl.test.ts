@@ -233,6 +233,17 @@ test("a condition as deep as it may be is printed and read back", () => {
   expect(parsePolicy(JSON.stringify(json)).rules).toEqual(rules);
 });
 
+test("reads as many rules, lines and names as a text can have", () => {
+  const json = `{"path":{${'"a":{},'.repeat(140_000)}"b":{}}}`;
+  expect(parsePolicy(json).rules).toHaveLength(140_001);
+  const lines = `path "a" { comment = <<-E\n${"  x\n".repeat(200_000)}  E\n}`;
+  expect(parsePolicy(lines).rules).toEqual([{ path: "a", capabilities: [] }]);
+  const fields = Array.from({ length: 90_000 }, (_none, at) => `"${at.toString(36)}"=[]`);
+  const names = `path "a" { denied_parameters = { ${fields.join(" ")} } }`;
+  expect(Object.keys(parsePolicy(names).rules[0]?.denied_parameters ?? {})).toHaveLength(90_000);
+  expect(errorOf(names.replace('"1"=[]', '"1"=[] "0"=[]'))).toContain('stands twice in "denied_parameters"');
+});
+
 test("never throws anything but a VaultError, whatever comes", () => {
   const pieces = fc.constantFrom(
     "path",

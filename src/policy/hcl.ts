@@ -127,8 +127,11 @@ function toValues(item: Item): Record<string, readonly Json[]> {
     }
     return [entry.key, entry.value.items.map(toJson)];
   });
-  const twice = entries.findIndex(([name], at) => entries.findIndex(([other]) => other === name) < at);
-  if (twice >= 0) fail(value.items[twice]?.at ?? value.at, `"${entries[twice]?.[0]}" stands twice in "${item.key}"`);
+  const seen = new Set<string>();
+  for (const { at, key } of value.items) {
+    if (seen.has(key)) fail(at, `"${key}" stands twice in "${item.key}"`);
+    seen.add(key);
+  }
   return Object.fromEntries(entries);
 }
 
@@ -266,7 +269,8 @@ function readPolicy(text: string): PolicyText {
   let zone: string | null = null;
   for (const item of items) {
     if (item.key === "path") {
-      rules.push(...rulesAt(item, json));
+      // Not as arguments of one call, of which there can be only so many.
+      for (const rule of rulesAt(item, json)) rules.push(rule);
       continue;
     }
     if ((item.key !== "name" && item.key !== "time_zone") || item.labels.length > 0) {
@@ -282,10 +286,15 @@ function readPolicy(text: string): PolicyText {
   return { rules, ...(zone !== null && { time_zone: zone }) };
 }
 
+/** Throws VaultError `invalid`. */
+export function checkLength(text: string): void {
+  if (text.length > longestText) throw new VaultError("invalid", `a policy has at most ${longestText} characters`);
+}
+
 /** A policy's text; `name` is for errors only, and a `name` in the text is read over, as in Vault.
  *  Throws VaultError `invalid` with line:column. */
 export function parsePolicy(text: string, name?: string): PolicyText {
-  if (text.length > longestText) throw new VaultError("invalid", `a policy has at most ${longestText} characters`);
+  checkLength(text);
   const clean = text.replace(/^\uFEFF/, "");
   try {
     return readPolicy(clean);

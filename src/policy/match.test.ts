@@ -2,8 +2,11 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { cpuOf } from "../../test/cpu.ts";
 import { compileRules, type Policy } from "./compile.ts";
+import { whole } from "../lib/slices.ts";
+import { deny } from "./capability.ts";
 import { AclCache, type Bindings, merge } from "./match.ts";
-import type { RuleSpec } from "./rule.ts";
+import { covers, isMoreSpecific } from "./pattern.ts";
+import type { Rule, RuleSpec } from "./rule.ts";
 
 const policy = (name: string, ...rules: RuleSpec[]): Policy => compileRules(name, rules);
 const caller = (name: string): Bindings => ({ entity: { id: name, name, metadata: {}, aliases: [] }, groups: [] });
@@ -102,6 +105,67 @@ test("a mount that is not reachable has nothing that is allowed", () => {
     { numRuns: 3000, seed: 5 },
   );
   expect(hidden).toBeGreaterThan(300);
+});
+
+test("a mount is reachable as the rules say one by one", () => {
+  const part = fc.constantFrom("+", "a", "b", "ab", "");
+  const pattern = fc
+    .tuple(fc.array(part, { minLength: 1, maxLength: 4 }), fc.constantFrom("", "*", "a*"))
+    .map(([parts, tail]) => `${parts.join("/")}${parts.at(-1) === "+" ? "" : tail}`);
+  const grants = fc.constantFrom<RuleSpec["capabilities"]>(["read"], ["deny"], []);
+  const rules = fc.array(fc.record({ path: pattern, capabilities: grants }), { minLength: 1, maxLength: 8 });
+  const seen = { true: 0, false: 0 };
+  fc.assert(
+    fc.property(rules, fc.constantFrom("a/", "b/", "a/b/", "ab/", "+/", "a//"), (specs, prefix) => {
+      const acl = merge([policy("p", ...specs)]);
+      const found = [...acl.rules()].map((rule) => ({ rule, covers: covers(rule.pattern, prefix) }));
+      const whole = found
+        .filter((at) => at.covers === "all")
+        .map((at) => at.rule)
+        .reduce<Rule | null>((best, rule) => (best && isMoreSpecific(best.pattern, rule.pattern) ? best : rule), null);
+      const wanted = found.some(({ rule, covers: how }) => {
+        if (how === "none" || rule.mask === 0 || rule.mask === deny) return false;
+        return whole === null || rule === whole || rule.pattern.exact || isMoreSpecific(rule.pattern, whole.pattern);
+      });
+      seen[`${wanted}`] += 1;
+      expect(acl.reachable(prefix)).toBe(wanted);
+    }),
+    { numRuns: 4000, seed: 9 },
+  );
+  expect(Math.min(seen.true, seen.false)).toBeGreaterThan(500);
+});
+
+test("a hundred thousand rules on one path add up, and come in pieces", () => {
+  const specs = Array.from({ length: 100_000 }, (_none, at): RuleSpec => ({
+    path: "a",
+    capabilities: at % 2 === 0 ? ["read"] : ["update"],
+    allowed_parameters: { [`k${at}`]: [at], all: [at] },
+    max_wrapping_ttl: 90,
+  }));
+  const cache = new AclCache();
+  const work = cache.merging([policy("many", ...specs)]);
+  let pieces = 0;
+  let step = work.next();
+  for (; !step.done; step = work.next()) pieces += 1;
+  const acl = step.value;
+  expect(pieces).toBeGreaterThan(1000);
+  expect(cache.merge([])).not.toBe(acl);
+  expect(acl.check("a", "read", { k7: 7, all: 99_999 }, null, 60).allowed).toBe(true);
+  expect(acl.check("a", "update", { k7: 8 }, null, 60).allowed).toBe(false);
+  expect(acl.check("a", "delete", {}, null, 60).allowed).toBe(false);
+});
+
+test("who asks for the same set meanwhile gets the same", () => {
+  const cache = new AclCache();
+  const big = policy(
+    "big",
+    ...Array.from({ length: 200 }, (_none, at): RuleSpec => ({ path: `x${at}`, capabilities: ["read"] })),
+  );
+  const [one, other] = [cache.merging([big]), cache.merging([big])];
+  expect([one.next().done, other.next().done]).toEqual([false, false]);
+  const first = whole(one);
+  expect(whole(other)).toBe(first);
+  expect(cache.merge([big])).toBe(first);
 });
 
 test("a path of many segments costs no more than the rules are deep", () => {

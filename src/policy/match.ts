@@ -3,11 +3,12 @@
 // that match (see pattern.ts). Nothing falls back to a broader rule; no rule is a denial. A lookup visits each node of
 // the index at most once, whatever the path.
 
+import { whole, type Work } from "../lib/slices.ts";
 import type { Operation } from "../sdk/request.ts";
 import { type Capability, namesOf, needs, sudo } from "./capability.ts";
 import type { Policy } from "./compile.ts";
 import type { Facts } from "./facts.ts";
-import { covers, isMoreSpecific } from "./pattern.ts";
+import { isMoreSpecific } from "./pattern.ts";
 import { type Decision, Rule } from "./rule.ts";
 import { bind, type Bindings } from "./template.ts";
 
@@ -67,7 +68,21 @@ function bestFrom(at: Node, path: string, from: number): Rule | null {
   return best;
 }
 
-const together = (had: Rule | null | undefined, rule: Rule): Rule => (had ? had.with(rule) : rule);
+/** Rules between two places where merging may be left. */
+const run = 64;
+
+const grants = (rule: Rule): boolean => namesOf(rule.mask)[0] !== "deny";
+
+/** Every rule in and below these nodes. */
+function* rulesBelow(nodes: readonly Node[]): IterableIterator<Rule> {
+  const open = [...nodes];
+  for (let at = open.pop(); at !== undefined; at = open.pop()) {
+    if (at.end !== null) yield at.end;
+    yield* at.tails.values();
+    for (const child of at.children.values()) open.push(child);
+    if (at.plus !== null) open.push(at.plus);
+  }
+}
 
 /** What a set of policies allows. */
 export class Acl {
@@ -80,9 +95,27 @@ export class Acl {
   /** Mounts asked for. */
   readonly #reach = new Map<string, boolean>();
 
-  constructor(root: boolean, rules: Iterable<Rule>) {
+  private constructor(root: boolean) {
     this.root = root;
-    for (const rule of rules) this.#add(rule);
+  }
+
+  /** Those with equal paths are joined, once. */
+  static *of(root: boolean, rules: Iterable<Rule>): Work<Acl> {
+    const acl = new Acl(root);
+    const byPath = new Map<string, { readonly first: Rule; readonly others: Rule[] }>();
+    let count = 0;
+    for (const rule of rules) {
+      if (rule.conditional) acl.#conditional = true;
+      const had = byPath.get(rule.pattern.path);
+      if (had === undefined) byPath.set(rule.pattern.path, { first: rule, others: [] });
+      else had.others.push(rule);
+      if (++count % run === 0) yield;
+    }
+    for (const { first, others } of byPath.values()) {
+      acl.#add(Rule.joined(first, others));
+      if (++count % run === 0) yield;
+    }
+    return acl;
   }
 
   /** Some rule waits for a condition or has an end: `check` wants facts. */
@@ -124,7 +157,8 @@ export class Acl {
   }
 
   /** Whether anything at or below a mount may be allowed, once conditions hold: some rule that grants could match a path there, and is not
-   *  wholly behind one that covers the mount. `prefix` ends in "/". The first call for a prefix looks at every rule. */
+   *  wholly behind one that covers the mount. `prefix` ends in "/"; without it, it counts as inside, because a list is
+   *  asked there too. */
   reachable(prefix: string): boolean {
     if (this.root) return true;
     let known = this.#reach.get(prefix);
@@ -137,23 +171,35 @@ export class Acl {
   }
 
   #reaches(prefix: string): boolean {
-    const found = [...this.rules()].map((rule) => ({ rule, covers: covers(rule.pattern, prefix) }));
-    const whole = found.reduce<Rule | null>((best, at) => (at.covers === "all" ? better(at.rule, best) : best), null);
-    const behind = (rule: Rule): boolean =>
-      whole !== null && rule !== whole && !rule.pattern.exact && isMoreSpecific(whole.pattern, rule.pattern);
-    return found.some((at) => at.covers !== "none" && namesOf(at.rule.mask)[0] !== "deny" && !behind(at.rule));
+    const bare = prefix.slice(0, -1);
+    for (const [path, rule] of this.#exact) {
+      if ((path === bare || path.startsWith(prefix)) && grants(rule)) return true;
+    }
+    // The best rule that matches all paths there; nodes are those where patterns go on that match some.
+    let all: Rule | null = null;
+    let nodes: Node[] = [this.#patterns];
+    for (const segment of bare.split("/")) {
+      const next: Node[] = [];
+      for (const at of nodes) {
+        all = better(all, tailAt(at, segment, 0));
+        const child = at.children.get(segment);
+        if (child !== undefined) next.push(child);
+        if (at.plus !== null) next.push(at.plus);
+      }
+      nodes = next;
+    }
+    for (const at of nodes) all = better(all, at.tails.get("") ?? null);
+    if (all !== null && grants(all)) return true;
+    for (const rule of rulesBelow(nodes)) {
+      if (grants(rule) && (all === null || (rule !== all && !isMoreSpecific(all.pattern, rule.pattern)))) return true;
+    }
+    return false;
   }
 
   /** Every merged rule once: for showing what a token may. */
   *rules(): IterableIterator<Rule> {
     yield* this.#exact.values();
-    const open = [this.#patterns];
-    for (let at = open.pop(); at !== undefined; at = open.pop()) {
-      if (at.end !== null) yield at.end;
-      yield* at.tails.values();
-      open.push(...at.children.values());
-      if (at.plus !== null) open.push(at.plus);
-    }
+    yield* rulesBelow([this.#patterns]);
   }
 
   #find(asked: string, folder: boolean): Rule | null {
@@ -166,11 +212,11 @@ export class Acl {
     return found === null && bare !== null ? bestFrom(this.#patterns, bare, 0) : found;
   }
 
+  /** There is none with its path yet. */
   #add(rule: Rule): void {
-    if (rule.conditional) this.#conditional = true;
     const { pattern } = rule;
     if (pattern.exact) {
-      this.#exact.set(pattern.path, together(this.#exact.get(pattern.path), rule));
+      this.#exact.set(pattern.path, rule);
       return;
     }
     this.#hasPatterns = true;
@@ -186,19 +232,25 @@ export class Acl {
     }
     const { tail } = pattern;
     if (tail === null) {
-      at.end = together(at.end, rule);
+      at.end = rule;
       return;
     }
-    at.tails.set(tail, together(at.tails.get(tail), rule));
+    at.tails.set(tail, rule);
     if (!at.lengths.includes(tail.length)) at.lengths = [...at.lengths, tail.length].sort((one, other) => other - one);
   }
 }
 
 /** What the policies' templates become for this entity; null for those that stay without a value. */
-const boundPaths = (policies: readonly Policy[], bindings: Bindings | null): readonly (string | null)[] =>
-  policies.flatMap((policy) =>
-    policy.templates.map(({ template }) => (bindings === null ? null : bind(template, bindings))),
-  );
+function* boundPaths(policies: readonly Policy[], bindings: Bindings | null): Work<readonly (string | null)[]> {
+  const paths: (string | null)[] = [];
+  for (const { templates } of policies) {
+    for (const { template } of templates) {
+      paths.push(bindings === null ? null : bind(template, bindings));
+      if (paths.length % run === 0) yield;
+    }
+  }
+  return paths;
+}
 
 function* rulesOf(policies: readonly Policy[], paths: readonly (string | null)[]): IterableIterator<Rule> {
   let at = 0;
@@ -211,16 +263,16 @@ function* rulesOf(policies: readonly Policy[], paths: readonly (string | null)[]
   }
 }
 
-function mergeBound(policies: readonly Policy[], paths: readonly (string | null)[]): Acl {
+function mergeBound(policies: readonly Policy[], paths: readonly (string | null)[]): Work<Acl> {
   const root = policies.some((policy) => policy.root);
-  return new Acl(root, root ? [] : rulesOf(policies, paths));
+  return Acl.of(root, root ? [] : rulesOf(policies, paths));
 }
 
 /** What these policies allow together. `root` among them makes the others meaningless, as in Vault. Rules with holes need
  *  `bindings`; one that they do not fill is left out. */
 export function merge(policies: readonly Policy[], bindings: Bindings | null = null): Acl {
   const distinct = [...new Set(policies)];
-  return mergeBound(distinct, boundPaths(distinct, bindings));
+  return whole(mergeBound(distinct, whole(boundPaths(distinct, bindings))));
 }
 
 /** Acls by the policies, as objects, and by what their templates became. Least recently used go first. */
@@ -237,19 +289,28 @@ export class AclCache {
   }
 
   merge(policies: readonly Policy[], bindings: Bindings | null = null): Acl {
+    return whole(this.merging(policies, bindings));
+  }
+
+  /** The same bit by bit: policies may have a hundred thousand rules together. */
+  *merging(policies: readonly Policy[], bindings: Bindings | null = null): Work<Acl> {
     const sorted = [...new Set(policies)].sort((one, other) => this.#id(one) - this.#id(other));
-    const paths = boundPaths(sorted, bindings);
+    const paths = yield* boundPaths(sorted, bindings);
     const ids = sorted.map((policy) => this.#id(policy)).join(" ");
     const key = paths.some((path) => path !== null) ? `${ids} ${JSON.stringify(paths)}` : ids;
-    const kept = this.#acls.get(key);
-    if (kept === undefined) return this.#keep(key, sorted, paths);
+    let kept = this.#acls.get(key);
+    if (kept === undefined) {
+      const acl = yield* mergeBound(sorted, paths);
+      // Whoever asked for the same meanwhile may have been first.
+      kept = this.#acls.get(key);
+      if (kept === undefined) return this.#keep(key, sorted, acl);
+    }
     this.#acls.delete(key);
     this.#acls.set(key, kept);
     return kept.acl;
   }
 
-  #keep(key: string, policies: readonly Policy[], paths: readonly (string | null)[]): Acl {
-    const acl = mergeBound(policies, paths);
+  #keep(key: string, policies: readonly Policy[], acl: Acl): Acl {
     const weight = policies.reduce((sum, policy) => sum + policy.specs.length, 1);
     this.#acls.set(key, { acl, weight });
     this.#weight += weight;

@@ -7,6 +7,7 @@
 import type { Json } from "../sdk/view.ts";
 
 type Values = ReadonlyMap<string, readonly Json[]>;
+const none: Values = new Map();
 
 export interface Parameters {
   /** By lower-case name; an empty list is any value. */
@@ -25,22 +26,23 @@ export interface ParameterSpec {
   readonly required_parameters?: readonly string[] | undefined;
 }
 
-function valuesOf(spec: Readonly<Record<string, readonly Json[]>> | undefined): Values {
+/** All values of a name in one list; any value in one list is any value in all. The lists are joined once, however many
+ *  there are. */
+function join(all: Iterable<readonly [string, readonly Json[]]>): Values {
+  const lists = new Map<string, (readonly Json[])[]>();
+  for (const [name, list] of all) {
+    const had = lists.get(name);
+    if (had === undefined) lists.set(name, [list]);
+    else had.push(list);
+  }
   const values = new Map<string, readonly Json[]>();
-  for (const [name, list] of Object.entries(spec ?? {})) add(values, name.toLowerCase(), list);
+  for (const [name, found] of lists) values.set(name, found.some((list) => list.length === 0) ? [] : found.flat());
   return values;
 }
 
-/** Any value in one is any value in both. */
-function add(values: Map<string, readonly Json[]>, name: string, list: readonly Json[]): void {
-  const had = values.get(name);
-  values.set(name, had === undefined ? list : had.length === 0 || list.length === 0 ? [] : [...list, ...had]);
-}
-
-function join(one: Values, other: Values): Values {
-  const values = new Map(one);
-  for (const [name, list] of other) add(values, name, list);
-  return values;
+function valuesOf(spec: Readonly<Record<string, readonly Json[]>> | undefined): Values {
+  if (spec === undefined) return none;
+  return join(Object.entries(spec).map(([name, list]) => [name.toLowerCase(), list]));
 }
 
 /** Null where nothing is asked. */
@@ -51,14 +53,16 @@ export function parametersOf(spec: ParameterSpec): Parameters | null {
   return allowed.size + denied.size + required.length === 0 ? null : { allowed, accepted: allowed, denied, required };
 }
 
-export function joinParameters(one: Parameters | null, other: Parameters | null): Parameters | null {
-  if (one === null || other === null) return one ?? other;
-  const allowed = join(one.allowed, other.allowed);
+/** What several rules on one path ask. */
+export function joinParameters(all: readonly (Parameters | null)[]): Parameters | null {
+  const given = all.filter((one) => one !== null);
+  if (given.length < 2) return given[0] ?? null;
+  const allowed = join(given.flatMap((one) => [...one.allowed]));
   return {
     allowed,
     accepted: allowed,
-    denied: join(one.denied, other.denied),
-    required: [...new Set([...one.required, ...other.required])],
+    denied: join(given.flatMap((one) => [...one.denied])),
+    required: [...new Set(given.flatMap((one) => one.required))],
   };
 }
 

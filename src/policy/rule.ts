@@ -84,14 +84,17 @@ export class Rule {
     return new Rule(parsePattern(path), mask, parameters, [{ policy, mask, parameters, guard, spec }]);
   }
 
-  /** Both on one path: what they grant adds up, what they ask too, and deny wins. */
-  with(other: Rule): Rule {
-    const mask = this.mask | other.mask;
+  /** Those on one path: what they grant adds up, what they ask too, and deny wins. All at one go: what one after another
+   *  would copy grows with the square of their number. */
+  static joined(first: Rule, others: readonly Rule[]): Rule {
+    if (others.length === 0) return first;
+    const rules = [first, ...others];
+    const mask = rules.reduce((sum, rule) => sum | rule.mask, 0);
     return new Rule(
-      this.pattern,
+      first.pattern,
       (mask & deny) === 0 ? mask : deny,
-      joinParameters(this.parameters, other.parameters),
-      [...this.sources, ...other.sources],
+      joinParameters(rules.map(({ parameters }) => parameters)),
+      rules.flatMap(({ sources }) => sources),
     );
   }
 
@@ -142,7 +145,7 @@ export class Rule {
       return { ...source, guard: null, mask: held ? source.mask : 0, parameters: held ? source.parameters : null };
     });
     const mask = sources.reduce((sum, source) => sum | source.mask, 0);
-    const accepted = sources.map((source) => source.parameters).reduce(joinParameters, null);
+    const accepted = joinParameters(sources.map((source) => source.parameters));
     return new Rule(this.pattern, mask, acceptOnly(this.parameters, accepted), sources);
   }
 

@@ -127,7 +127,8 @@ class Reader {
       const line = this.#text.slice(this.#index, stop).replace(/\r$/, "");
       this.#index = stop + 1;
       if ((indented ? line.trim() : line) === end) {
-        const shift = indented ? Math.min(...lines.map((text) => text.search(/\S|$/))) : 0;
+        const least = (shift: number, text: string): number => Math.min(shift, text.search(/\S|$/));
+        const shift = indented ? lines.reduce(least, Number.POSITIVE_INFINITY) : 0;
         return lines.map((text) => `${text.slice(shift)}\n`).join("");
       }
       lines.push(line);

@@ -15,12 +15,16 @@ export interface WrappingLimits {
   readonly max: number;
 }
 
+// Not as arguments of a call, of which there can be only so many.
+const leastOf = (numbers: readonly number[]): number =>
+  numbers.reduce((least, each) => Math.min(least, each), Number.POSITIVE_INFINITY);
+
 /** Null where nothing is asked. */
 export function wrappingLimits(specs: readonly WrappingSpec[]): WrappingLimits | null {
   const mins = specs.flatMap(({ min_wrapping_ttl: min }) => (min ? [min] : []));
   const maxes = specs.flatMap(({ max_wrapping_ttl: max }) => (max ? [max] : []));
   if (mins.length + maxes.length === 0) return null;
-  return { min: mins.length === 0 ? 0 : Math.min(...mins), max: Math.min(...maxes) };
+  return { min: mins.length === 0 ? 0 : leastOf(mins), max: leastOf(maxes) };
 }
 
 /** Whether an answer that is wrapped for `seconds`, 0 for not at all, may be asked for. */

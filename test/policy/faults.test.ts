@@ -61,14 +61,14 @@ const faults: readonly Fault[] = [
   {
     name: "the second policy's rule replaces the first's",
     file: "match.ts",
-    from: "(had ? had.with(rule) : rule)",
-    to: "(had ? rule : rule)",
+    from: "Rule.joined(first, others)",
+    to: "others.at(-1) ?? first",
   },
   {
     name: "the first policy's rule stays alone",
     file: "match.ts",
-    from: "(had ? had.with(rule) : rule)",
-    to: "(had ?? rule)",
+    from: "Rule.joined(first, others)",
+    to: "first",
   },
   {
     name: "root is forgotten",
@@ -131,8 +131,8 @@ const faults: readonly Fault[] = [
   {
     name: "an empty list of one policy does not open the other's",
     file: "parameters.ts",
-    from: "had.length === 0 || list.length === 0 ? [] :",
-    to: "",
+    from: "found.some((list) => list.length === 0) ? [] : found.flat()",
+    to: "found.flat()",
   },
   { name: "denying all fields is not seen", file: "parameters.ts", from: 'if (denied.has("*")) return false;', to: "" },
   {
@@ -186,7 +186,7 @@ const faults: readonly Fault[] = [
   {
     name: "of several limits the greatest counts",
     file: "wrapping.ts",
-    from: "Math.min(...mins)",
+    from: "leastOf(mins)",
     to: "Math.max(...mins)",
   },
   {

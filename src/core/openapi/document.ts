@@ -1,6 +1,7 @@
 // The OpenAPI document of mounts: what there is, as its routes say, for code generators, fuzzers and people.
 // Must hold: a mount that its reader cannot reach is not in it.
 
+import { sliced, type Work } from "../../lib/slices.ts";
 import { version } from "../../version.ts";
 import type { Mounted, MountTable } from "../mounts.ts";
 import { outsideRoutes } from "./outside.ts";
@@ -78,10 +79,11 @@ function distinct(taken: Set<string>, wanted: string): string {
   return name;
 }
 
-/** `generic`: mount paths are parameters, but for those that are always where they are. */
-export function documentOf(mounts: readonly Mounted[], generic: boolean): Document {
-  const paths: [string, PathItem][] = [];
-  const schemas: [string, Schema][] = [];
+/** The document as JSON. `generic`: mount paths are parameters, but for those that are always where they are. A mount at a
+ *  time: each takes a millisecond, and there may be hundreds. */
+function* printing(mounts: readonly Mounted[], generic: boolean): Work<string> {
+  const paths = new Map<string, string>();
+  const schemas = new Map<string, string>();
   const prefixes = new Set<string>();
   const parameters = new Set<string>();
   for (const mounted of [...mounts].sort((one, other) => (one.path < other.path ? -1 : 1))) {
@@ -92,30 +94,36 @@ export function documentOf(mounts: readonly Mounted[], generic: boolean): Docume
     const parameter =
       generic && mounted.class !== "system" ? distinct(parameters, `${place.replace(/\W/g, "_")}_mount_path`) : null;
     for (const [path, item] of made.items) {
-      if (parameter === null) paths.push([`${above}${place}${path}`, item]);
+      if (parameter === null) paths.set(`${above}${place}${path}`, JSON.stringify(item));
       else {
         const all = [...(item.parameters ?? []), mountParameter(parameter, mounted)];
-        paths.push([`${above}{${parameter}}${path}`, { ...item, parameters: all }]);
+        paths.set(`${above}{${parameter}}${path}`, JSON.stringify({ ...item, parameters: all }));
       }
     }
-    schemas.push(...made.schemas);
+    for (const [name, schema] of made.schemas) schemas.set(name, JSON.stringify(schema));
+    yield;
   }
-  return envelope(paths, schemas);
+  const { paths: _paths, components, ...head } = envelope([], []);
+  const { schemas: _schemas, ...others } = components;
+  const open = (part: object): string => JSON.stringify(part).slice(0, -1);
+  return `${open(head)},"paths":{${members(paths)}},"components":${open(others)},"schemas":{${members(schemas)}}}}\n`;
 }
+
+const members = (texts: ReadonlyMap<string, string>): string =>
+  Array.from(texts, ([name, text]) => `${JSON.stringify(name)}:${text}`).join(",");
 
 const kept = new WeakMap<MountTable, Map<string, string>>();
 /** Different readers reach different mounts; most of them one of a few sets. */
 const most = 16;
 
-/** The document as JSON, of those mounts that `reaches` says. Kept for as long as the mounts stay the same. */
-export function documentText(table: MountTable, reaches: (path: string) => boolean, generic: boolean): string {
-  const mounts = [...table].filter((mounted) => reaches(mounted.path));
+/** The document of `mounts`, which are some of the table's. Kept for as long as these stay the same. */
+export async function documentText(table: MountTable, mounts: readonly Mounted[], generic: boolean): Promise<string> {
   const key = `${generic} ${mounts.map((mounted) => mounted.path).join(" ")}`;
   let texts = kept.get(table);
   if (texts === undefined) kept.set(table, (texts = new Map()));
   let text = texts.get(key);
   if (text === undefined) {
-    text = `${JSON.stringify(documentOf(mounts, generic))}\n`;
+    text = await sliced(printing(mounts, generic));
     if (texts.size >= most) texts.clear();
     texts.set(key, text);
   }

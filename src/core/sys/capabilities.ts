@@ -3,6 +3,7 @@
 // Where conditions are met, the answer is what holds now: for the caller's own token, from where he asks; for another's,
 // with what is known of that token, and from an address that is not known, so that what depends on it is left out.
 
+import { sliced, type Work } from "../../lib/slices.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
@@ -27,11 +28,11 @@ function ofAnother(error: unknown): never {
   throw isVaultError(error, "unauthenticated") ? invalidToken() : error;
 }
 
-function answer(
+function* answering(
   call: CoreCall,
   session: Session,
   data: { readonly path?: readonly string[] | undefined; readonly paths?: readonly string[] | undefined },
-): Response {
+): Work<Response> {
   const paths = data.paths ?? data.path ?? [];
   if (paths.length === 0) throw new VaultError("invalid", "paths must be supplied");
   if (paths.length > mostPaths) throw new VaultError("invalid", `ask for at most ${mostPaths} paths at once`);
@@ -39,12 +40,13 @@ function answer(
   const { time, connection } = call.request;
   const own = session.entry.id === call.session?.entry.id;
   const situation = { time, remoteAddress: own ? connection.remoteAddress : "" };
-  const each = Object.fromEntries(
-    paths.map((given) => {
-      const path = spelledPath(call.generation.mounts, given.replace(/^\/+/, ""));
-      return [given, session.acl.capabilities(path, (operation) => factsOf(session, path, operation, situation))];
-    }),
-  );
+  const found: [string, readonly string[]][] = [];
+  for (const given of paths) {
+    const path = spelledPath(call.generation.mounts, given.replace(/^\/+/, ""));
+    found.push([given, session.acl.capabilities(path, (operation) => factsOf(session, path, operation, situation))]);
+    yield;
+  }
+  const each = Object.fromEntries(found);
   return { data: { ...each, ...(paths.length === 1 && { capabilities: each[paths[0] ?? ""] }) }, shape: "both" };
 }
 
@@ -58,7 +60,7 @@ export const capabilityRoutes: readonly Route[] = [
         fields: pathFields,
         run: async (call) => {
           if (call.session === null) throw new VaultError("unauthenticated", "permission denied");
-          return answer(call, call.session, call.data);
+          return sliced(answering(call, call.session, call.data));
         },
       }),
     },
@@ -72,7 +74,7 @@ export const capabilityRoutes: readonly Route[] = [
         fields: { ...pathFields, token: field.string("The token", { required: true, secret: true }) },
         run: async (call) => {
           const session = await call.core.sessions.load(call.data.token, call.generation).catch(ofAnother);
-          return answer(call, session, call.data);
+          return sliced(answering(call, session, call.data));
         },
       }),
     },
@@ -88,7 +90,7 @@ export const capabilityRoutes: readonly Route[] = [
           const entry = await call.core.tokens.byAccessor(call.data.accessor);
           if (entry === null) throw new VaultError("invalid", "invalid accessor");
           const session = await call.core.sessions.of(entry, call.generation).catch(ofAnother);
-          return answer(call, session, call.data);
+          return sliced(answering(call, session, call.data));
         },
       }),
     },

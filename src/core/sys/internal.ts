@@ -1,8 +1,11 @@
 // sys/internal/ui: what clients ask before they ask for a secret. A mount is shown to whoever may do anything inside it.
 
+import { sliced, type Work } from "../../lib/slices.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import type { Route } from "../../sdk/mount.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
+import type { Generation } from "../generation.ts";
+import type { Mounted } from "../mounts.ts";
 import { deniedError, type Session } from "../session.ts";
 import { shownMount, shownPath } from "./sides.ts";
 
@@ -16,10 +19,18 @@ export async function callerOf(call: Pick<CoreCall, "request" | "core" | "genera
   return session;
 }
 
-function listed(call: CoreCall, session: Session, side: "auth" | "secret"): Record<string, unknown> {
-  const mounts = [...call.generation.mounts].filter(
-    (mounted) => mounted.path.startsWith("auth/") === (side === "auth") && session.acl.reachable(mounted.path),
-  );
+/** Bit by bit: each mount may be looked for among a hundred thousand rules. */
+export function* reached({ mounts }: Generation, { acl }: Session): Work<readonly Mounted[]> {
+  const found: Mounted[] = [];
+  for (const mounted of mounts) {
+    if (acl.reachable(mounted.path)) found.push(mounted);
+    yield;
+  }
+  return found;
+}
+
+function listed(reachable: readonly Mounted[], side: "auth" | "secret"): Record<string, unknown> {
+  const mounts = reachable.filter((mounted) => mounted.path.startsWith("auth/") === (side === "auth"));
   const entries = mounts.map((mounted) => [shownPath(side, mounted), shownMount(mounted)] as const);
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
@@ -32,8 +43,8 @@ export const internalRoutes: readonly Route[] = [
       read: coreHandler({
         summary: "Mounts that the caller may see",
         run: async (call) => {
-          const session = await callerOf(call);
-          return { data: { auth: listed(call, session, "auth"), secret: listed(call, session, "secret") } };
+          const mounts = await sliced(reached(call.generation, await callerOf(call)));
+          return { data: { auth: listed(mounts, "auth"), secret: listed(mounts, "secret") } };
         },
       }),
     },

@@ -1,13 +1,13 @@
 // sys/policies/acl and the older sys/policy. The API takes HCL or JSON and keeps the text as it came, compiled once.
+// Must hold: writes of one policy take effect in the order in which they came, however long their texts take to read.
 
+import { sliced } from "../../lib/slices.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
-import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import { pageFields, partOf } from "../../sdk/page.ts";
-import { defaultPolicyText, normalizeName, policyKind, policyOf, printPolicy } from "../../policy/compile.ts";
-import { parsePolicy } from "../../policy/hcl.ts";
-import type { Json } from "../../sdk/view.ts";
+import { compiling, defaultPolicyText, normalizeName, policyOf, printPolicy } from "../../policy/compile.ts";
+import { written } from "../../policy/text.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import { refuseManaged } from "../resources.ts";
 
@@ -42,6 +42,7 @@ function textOf(call: CoreCall, name: string): string {
 
 /** What clients may send in base64. */
 export function decoded(text: string): string {
+  if (/[^A-Za-z0-9+/=\s]/.test(text)) return text;
   const compact = text.replace(/\s+/g, "");
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(compact) || compact.length % 4 !== 0) return text;
   return Buffer.from(compact, "base64").toString("utf8");
@@ -54,21 +55,14 @@ async function write(call: CoreCall<typeof writeFields>): Promise<null> {
   if (name === "root") throw new VaultError("invalid", 'cannot update "root" policy');
   if (!call.data.policy) call.warn("'rules' is deprecated, please use 'policy' instead");
   const text = decoded(given);
-  const spec = { ...parsePolicy(text, name), text } as unknown as Record<string, Json>;
-  const declaration: Declaration = {
-    kind: "Policy",
-    mount: null,
-    name,
-    metadata: { name },
-    spec,
-    secrets: {},
-    source: null,
-  };
-  for (const fault of policyKind.check?.(declaration) ?? []) throw new VaultError("invalid", fault.message);
-  policyOf(declaration); // refused here, with the name of what is wrong, before anything is written
-  await call.core.ledger.edit((table) => {
-    refuseManaged(call.core.generation, table.get("Policy", null, name), `policy ${name}`);
-    return { put: [declaration], remove: [] };
+  const { core } = call;
+  await core.policyOrder.run(name, async () => {
+    const declaration = written(name, await core.policyReader.read(text, name), text);
+    await sliced(compiling(declaration)); // refused here, with the name of what is wrong, before anything is written
+    await core.ledger.edit((table) => {
+      refuseManaged(core.generation, table.get("Policy", null, name), `policy ${name}`);
+      return { put: [declaration], remove: [] };
+    });
   });
   return null;
 }
@@ -77,10 +71,13 @@ async function remove(call: CoreCall): Promise<null> {
   const name = nameOf(call);
   if (name === "root") throw new VaultError("invalid", 'cannot delete "root" policy');
   if (name === "default") throw new VaultError("invalid", "cannot delete default policy");
-  await call.core.ledger.edit((table) => {
-    const before = table.get("Policy", null, name);
-    refuseManaged(call.core.generation, before, `policy ${name}`);
-    return { put: [], remove: before === null ? [] : [before] };
+  const { core } = call;
+  await core.policyOrder.run(name, async () => {
+    await core.ledger.edit((table) => {
+      const before = table.get("Policy", null, name);
+      refuseManaged(core.generation, before, `policy ${name}`);
+      return { put: [], remove: before === null ? [] : [before] };
+    });
   });
   return null;
 }
