@@ -44,7 +44,7 @@ export class Shares {
   #nonce = "";
 
   /** Takes over `share`. What `use` makes of the key once enough were given, null before; `use` gets its own copy, which is
-   *  overwritten after it. Whatever is thrown ends the attempt. */
+   *  overwritten after it. Whatever is thrown ends the attempt; a share given once more changes nothing. */
   async give<T>(
     share: Uint8Array,
     how: () => { readonly counts: Counts; readonly use: (key: Uint8Array) => T | Promise<T> },
@@ -52,6 +52,11 @@ export class Shares {
     try {
       const { counts, use } = how();
       checkCounts(counts);
+      // Who lost the answer gives it again, and it counts once: to begin anew would be to lose the others' shares too.
+      if (this.#given.some((other) => equalBytes(other, share))) {
+        zero(share);
+        return null;
+      }
       this.#add(share, counts.shares);
       if (this.#given.length < counts.threshold) return null;
       const key = counts.shares === 1 ? copyKey(share) : combine(this.#given);
@@ -85,7 +90,7 @@ export class Shares {
       const x = share.subarray(keySize);
       if (x[0] === 0) throw invalid("this is no share of a key; start over with all shares");
       if (this.#given.some((other) => equalBytes(other.subarray(keySize), x))) {
-        throw invalid("this share was given already; start over with all shares");
+        throw invalid("another share of this number was given already; start over with all shares");
       }
     }
     if (this.#given.length === 0) this.#nonce = randomUUID();

@@ -69,6 +69,20 @@ export function sealConformance(name: string, create: () => Seal): void {
       expect(await seal.unwrap(made.stored, null)).toBeNull();
     });
 
+    test("a share given again counts once", async () => {
+      const made = await wrap(randomBytes(32), 5, 3);
+      const seal = create();
+      await give(seal, made, [0, 1]);
+      const before = seal.progress(made.stored);
+      for (const index of [0, 1, 1]) {
+        const again = copy(made.shares[index]);
+        expect(await seal.unwrap(made.stored, again)).toBeNull();
+        expect(wiped(again)).toBe(true);
+        expect(seal.progress(made.stored)).toEqual(before);
+      }
+      expect(await give(seal, made, [3])).toHaveLength(32);
+    });
+
     test("another one of the same settings has an attempt of its own", async () => {
       const made = await wrap(randomBytes(32), 3, 2);
       const [one, two] = [create(), create().fresh()];
@@ -84,10 +98,12 @@ export function sealConformance(name: string, create: () => Seal): void {
       const other = await wrap(randomBytes(32), 5, 3);
       const flipped = copy(made.shares[2]);
       flipped[7] = (flipped[7] ?? 0) ^ 1;
+      const double = copy(made.shares[1]);
+      double[7] = (double[7] ?? 0) ^ 1;
       const outside = copy(made.shares[2]);
       outside[32] = 0;
       const bad: readonly (readonly [string, Uint8Array])[] = [
-        ["a duplicate", copy(made.shares[1])],
+        ["another share of the same number", double],
         ["a share of another set", copy(other.shares[2])],
         ["a changed share", flipped],
         ["x coordinate 0", outside],
