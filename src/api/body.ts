@@ -139,9 +139,13 @@ class Gathering implements Held {
   }
 }
 
-/** Rejects with VaultError `too_large` or `rate_limited`, or with Aborted. */
+/** Rejects with VaultError `too_large`, `media_type` or `rate_limited`, or with Aborted. */
 export async function readBody(incoming: IncomingMessage, limit: number, options: ReadOptions = {}): Promise<Buffer> {
   if (!hasBody(incoming)) return empty;
+  // Node's parser ends the message where the last coding says, and leaves the others to whoever reads it.
+  const coding = incoming.headers["transfer-encoding"] ?? "chunked";
+  if (coding.trim().toLowerCase() !== "chunked")
+    throw new VaultError("media_type", "the body must be sent without a transfer encoding other than chunked");
   const length = announced(incoming);
   if (length > limit) throw tooLarge(limit);
   const body = new Gathering(incoming, limit, options);

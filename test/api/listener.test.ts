@@ -90,6 +90,23 @@ describe("limits", () => {
     expect(seen).toEqual([]);
   });
 
+  it("a body that is encoded beside its chunks is refused unread", async () => {
+    const { port, seen } = await start();
+    const statuses = async (coding: string) => {
+      const each = ["POST", "GET", "DELETE", "LIST"].map(async (method) => {
+        const wire = new Wire(port);
+        await wire.send(requestText(`${method} /v1/a`, [`Transfer-Encoding: ${coding}`], "2\r\n{}\r\n0\r\n\r\n"));
+        const answer = await wire.answer();
+        wire.socket.destroy();
+        return answer?.status;
+      });
+      return [...new Set(await Promise.all(each))];
+    };
+    expect(await statuses("gzip, chunked")).toEqual([415]);
+    expect(seen).toEqual([]);
+    expect(await statuses("Chunked")).toEqual([200]);
+  });
+
   it.each([
     ["none", "GET /v1/a HTTP/1.1\r\n\r\n"],
     ["none, LIST", "LIST /v1/a HTTP/1.1\r\n\r\n"],
