@@ -32,6 +32,21 @@ export function isAbsent(operation: Operation, response: Response): boolean {
   return Array.isArray(keys) && keys.length === 0;
 }
 
+const own = new Set(
+  "request_id lease_id renewable lease_duration data wrap_info warnings auth mount_type errors".split(" "),
+);
+
+/** The data once more, for a place beside the envelope's own fields, which nothing of it takes the place of. */
+function besideOf(data: Response["data"], json: string): string {
+  if (data === null || data === undefined) return "";
+  const names = Object.keys(data);
+  const free = names.filter((name) => !own.has(name));
+  if (free.length === 0) return "";
+  const text =
+    free.length === names.length ? json : JSON.stringify(Object.fromEntries(free.map((name) => [name, data[name]])));
+  return text.length > 2 ? `,${text.slice(1, -1)}` : "";
+}
+
 /** Null where there is nothing to tell. */
 export function envelopeOf(id: string, response: Response): string | null {
   if (response.raw !== undefined) return response.raw;
@@ -50,6 +65,5 @@ export function envelopeOf(id: string, response: Response): string | null {
     return `{"request_id":"",${terms},"data":null,"wrap_info":${JSON.stringify(wrapInfo)},"warnings":null,"auth":null,"mount_type":""}`;
   }
   const envelope = `{"request_id":"${id}",${terms},"data":${data},"wrap_info":null,"warnings":${said},"auth":${grant},"mount_type":${type}`;
-  const beside = response.shape === "both" && data.length > 2 && data !== "null" ? `,${data.slice(1, -1)}` : "";
-  return `${envelope}${beside}}`;
+  return `${envelope}${response.shape === "both" ? besideOf(response.data, data) : ""}}`;
 }

@@ -133,7 +133,7 @@ function respelled(
   const path = respell(match, below);
   if (path === below) return { request, match };
   if (path === null) return { request, match: null };
-  const asked = { ...request, path: `${mounted.path}${path}` };
+  const asked = { ...request, path: `${mounted.path}${path}`, sent: request.path };
   return { request: asked, match: matchOf(mounted, asked) };
 }
 

@@ -48,12 +48,20 @@ export const untuned = {
   allowed_response_headers: [],
 } as const;
 
+/** Of Vault's mounts. Clients that sent one make the mount anew where they do not read it again. */
+export const keptFlags = {
+  local: field.bool("Kept and shown, without meaning: there is no replication"),
+  seal_wrap: field.bool("Kept and shown, without meaning: everything is encrypted"),
+  external_entropy_access: field.bool("Kept and shown, without meaning"),
+} as const;
+
 export const mountFields = {
   path: field.string("Where it is mounted; the name where left out", { pattern: mountPath }),
   type: field.string("Which plugin, such as kv or userpass", { required: true }),
   description: field.string("What it is for", { default: "" }),
   options: field.map("Options of the plugin, such as version", { default: {} }),
   config: field.object("Tuning", tuning, { default: untuned }),
+  ...keptFlags,
   on_remove: field.string(
     "What becomes of the data when the document goes: it is kept unless an earlier commit said delete",
     {

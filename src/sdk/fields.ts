@@ -99,10 +99,21 @@ function toString(name: string, input: unknown): string {
 }
 
 function toMap(name: string, input: unknown): Readonly<Record<string, string>> {
-  const source = typeof input === "string" ? pairs(name, input) : input;
+  const source = typeof input === "string" ? pairs(name, input) : Array.isArray(input) ? listed(name, input) : input;
   if (!isObject(source)) throw wrong(name, "a map of strings");
   return Object.fromEntries(Object.entries(source).map(([key, value]) => [key, toString(name, value)]));
 }
+
+/** "a=1" of `text`, split at its first "=". */
+function pair(name: string, text: string): readonly [string, string] {
+  const at = text.indexOf("=");
+  if (at < 1) throw wrong(name, "a map of strings");
+  return [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+}
+
+/** ["a=1", "b=2"]: command lines send a field that is given more than once, one pair each time, like that. */
+const listed = (name: string, input: readonly unknown[]): unknown =>
+  Object.fromEntries(input.map((item) => pair(name, toString(name, item))));
 
 /** "a=1,b=2", or JSON in a string. */
 function pairs(name: string, text: string): unknown {
@@ -118,11 +129,7 @@ function pairs(name: string, text: string): unknown {
     text
       .split(",")
       .filter(Boolean)
-      .map((pair) => {
-        const at = pair.indexOf("=");
-        if (at < 1) throw wrong(name, "a map of strings");
-        return [pair.slice(0, at).trim(), pair.slice(at + 1).trim()];
-      }),
+      .map((text) => pair(name, text)),
   );
 }
 

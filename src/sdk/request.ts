@@ -16,6 +16,8 @@ export interface Request {
   readonly operation: Operation;
   /** Below /v1/, decoded once, no leading slash; a list ends in "/". */
   readonly path: string;
+  /** The path as it came, where that is another spelling of it: for answers that repeat a name, and for nothing else. */
+  readonly sent?: string;
   /** Body fields, or the query's for requests without a body. Own properties only, null prototype. */
   readonly data: Readonly<Record<string, unknown>>;
   readonly token: string | null;

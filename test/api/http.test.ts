@@ -385,6 +385,15 @@ describe("an answer", () => {
       auth: null,
     });
     expect(json(await answering({ data: {}, shape: "both" }))).toMatchObject({ data: {}, auth: null });
+    // A client that finds a list where a login belongs gives up.
+    const data = { auth: ["userpass"], errors: ["x"], secret: ["kv"], warnings: "x" };
+    expect(await answering({ data, shape: "both" }).then(json)).toEqual({
+      ...json(await answering({ data })),
+      request_id: expect.any(String) as unknown,
+      secret: ["kv"],
+    });
+    const { data: only, ...rest } = json(await answering({ data: { auth: [] }, shape: "both" }));
+    expect([only, rest["auth"]]).toEqual([{ auth: [] }, null]);
   });
 
   it.each([

@@ -64,6 +64,27 @@ describe("entities", () => {
     expect(await idOf(h, "identity/entity/name/Ada")).not.toBe(id);
   });
 
+  it.each<[unknown, Record<string, string> | null | RegExp]>([
+    ["a=b", { a: "b" }],
+    ["a=b=c,d=", { a: "b=c", d: "" }],
+    ['{"a":"b"}', { a: "b" }],
+    // What a command line makes of metadata=a=b metadata=c=d,e
+    [["a=b", "c=d,e"], { a: "b", c: "d,e" }],
+    [[], null],
+    [["a=b", "c"], /^invalid: .*"metadata": expected a map of strings/],
+    [["=c"], /^invalid: .*"metadata": expected a map of strings/],
+    [[{ a: "b" }], /^invalid: .*"metadata": expected a string/],
+  ])("take metadata %j", async (metadata, kept) => {
+    const h = await world();
+    const asked = h.ask("update", "identity/entity", { name: "ada", metadata });
+    if (kept instanceof RegExp) {
+      expect(await refusal(asked)).toMatch(kept);
+      return;
+    }
+    await asked;
+    expect((await h.ask("read", "identity/entity/name/ada")).data?.["metadata"]).toEqual(kept);
+  });
+
   it("refuse what makes no sense, and nothing has changed", async () => {
     const h = await world();
     const ada = await idOf(h, "identity/entity/name/ada");

@@ -157,6 +157,39 @@ describe("tuning", () => {
   });
 });
 
+describe("one mount", () => {
+  const shown = async (h: Harness, path: string) => dataOf(h.ask("read", path));
+
+  it("is found below sys/mounts by its whole path, an auth method too", async () => {
+    const h = await harness();
+    await h.ask("update", "sys/auth/team/people", { type: "userpass", description: "d" });
+    const one = await shown(h, "sys/mounts/auth/team/people");
+    expect(one).toMatchObject({ type: "userpass", description: "d" });
+    expect(one).toEqual(await shown(h, "sys/auth/team/people"));
+    expect(await shown(h, "sys/mounts/auth/token")).toMatchObject({ config: { token_type: "default-service" } });
+    expect(await refusal(h.ask("read", "sys/mounts/auth/none"))).toBe("invalid: No secret engine mount at auth/none/");
+    expect(await refusal(h.ask("read", "sys/auth/none"))).toBe("invalid: No auth engine at none/");
+    await h.ask("delete", "sys/mounts/auth/team/people");
+    expect(await shown(h, "sys/auth/team/people")).toEqual(one);
+  });
+
+  it("keeps the flags that clients compare with what they sent", async () => {
+    const h = await harness();
+    const flags = { local: true, seal_wrap: "true", external_entropy_access: 1 };
+    const all = { local: true, seal_wrap: true, external_entropy_access: true };
+    const none = { local: false, seal_wrap: false, external_entropy_access: false };
+    await h.ask("update", "sys/mounts/a", { type: "kv", ...flags });
+    await h.ask("update", "sys/mounts/b", { type: "kv", local: false });
+    await h.ask("update", "sys/auth/c", { type: "userpass", ...flags });
+    await h.ask("update", "sys/mounts/a/tune", { description: "new" });
+    await settled(h, await remount(h, "a", "moved"));
+    const again = await h.reopen();
+    expect(await shown(again, "sys/mounts/moved")).toMatchObject({ ...all, description: "new" });
+    expect(await shown(again, "sys/mounts/b")).toMatchObject(none);
+    expect(await shown(again, "sys/auth/c")).toMatchObject(all);
+  });
+});
+
 describe("a move", () => {
   it("takes the data along, revokes leases of the old path and leaves those of the new one alone", async () => {
     const { plugin, ended } = lessor();
@@ -287,6 +320,8 @@ describe("the plugin catalogue", () => {
   it("has what is built in, and takes nothing", async () => {
     const h = await harness();
     const all = await dataOf(h.ask("read", "sys/plugins/catalog"));
+    // Beside the envelope its "auth" would stand where a login does.
+    expect((await h.ask("read", "sys/plugins/catalog")).shape).toBeUndefined();
     expect(all).toMatchObject({ auth: ["approle", "userpass"], secret: ["kv"], database: [] });
     expect(all["detailed"]).toContainEqual(expect.objectContaining({ type: "secret", name: "kv", builtin: true }));
     expect(await dataOf(h.ask("list", "sys/plugins/catalog/auth/"))).toEqual({ keys: ["approle", "userpass"] });

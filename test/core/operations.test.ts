@@ -99,7 +99,7 @@ describe("the node", () => {
       keys: ["2.0.0"],
       key_info: {
         "2.0.0": {
-          build_date: null,
+          build_date: "",
           previous_version: null,
           timestamp_installed: "2026-01-01T00:00:00.000000000Z",
         },
@@ -208,7 +208,10 @@ describe("policies by the API", () => {
     expect((await ask("list", "sys/policies/acl/team/")).data?.["keys"]).toEqual(["team/a", "team/b"]);
     expect(await refusal(ask("list", "sys/policies/acl/none/"))).toBe("not_found: ");
     const named = await ask("update", "sys/policy/MiXed", { rules: Buffer.from(policy).toString("base64") });
-    expect(named.warnings).toEqual(["'rules' is deprecated, please use 'policy' instead"]);
+    expect(named.warnings).toEqual([
+      "'rules' is deprecated, please use 'policy' instead",
+      "policy name was converted to mixed",
+    ]);
     expect((await ask("read", "sys/policy/MIXED")).data).toEqual({ name: "mixed", rules: policy });
     const json = JSON.stringify({ path: { "secret/*": { capabilities: ["read"] } } });
     expect(await ask("update", "sys/policies/acl/json", { policy: json })).toEqual({ mountType: "system" });

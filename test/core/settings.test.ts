@@ -119,7 +119,8 @@ test("the audit has the headers that are asked for, hashed where that is asked, 
   };
   expect((await h.ask("read", path)).data).toEqual({ headers: all });
   expect((await h.ask("list", path)).data).toEqual({ headers: all });
-  expect((await h.ask("read", `${path}/X-HASHED`)).data).toEqual({ "x-hashed": { hmac: true } });
+  for (const asked of ["x-hashed", "X-HASHED"])
+    expect((await h.ask("read", `${path}/${asked}`)).data).toEqual({ [asked]: { hmac: true } });
   for (const vault of [h, await h.reopen()]) {
     const from = vault.tape.lines.length;
     await askWith(vault, headers);

@@ -58,6 +58,14 @@ describe("auth/token", () => {
   it("tells what it does not find as Vault does", async () => {
     const h = await prepared();
     expect(await refusal(asked(h, { token: "hvs.x" }, h.root, "lookup"))).toBe("denied: bad token");
+    expect(await refusal(h.ask("read", "auth/token/lookup", { token: "hvs.x" }))).toBe("denied: bad token");
+    const other = await made(h, { policies: ["maker"] });
+    const shown = async (data: Record<string, unknown>) => (await h.ask("read", "auth/token/lookup", data)).data;
+    expect(await shown({ token: other.client_token })).toMatchObject({
+      accessor: other.accessor,
+      path: "auth/token/create",
+    });
+    expect(await shown({})).toMatchObject({ path: "auth/token/root" });
     expect(await refusal(asked(h, { token: "hvs.x" }, h.root, "renew"))).toBe("invalid: token not found");
     expect(await refusal(asked(h, {}, h.root, "renew"))).toBe("invalid: missing token ID");
     expect((await asked(h, { token: "hvs.x" }, h.root, "revoke")).warnings).toBeUndefined();

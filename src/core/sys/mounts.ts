@@ -7,7 +7,7 @@ import type { Declaration } from "../../sdk/kind.ts";
 import type { Route } from "../../sdk/mount.ts";
 import type { Json } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
-import { mountPathOf, type MountSpec, untuned } from "../kinds.ts";
+import { keptFlags, mountPathOf, type MountSpec, untuned } from "../kinds.ts";
 import { refuseManaged } from "../resources.ts";
 import type { Table } from "../table.ts";
 import { authSide, belongs, found, mountedAt, pathOf, secretSide, shownMount, shownPath, type Side } from "./sides.ts";
@@ -20,9 +20,7 @@ const enableFields = {
   config: field.json("Tuning, as sys/mounts/:path/tune takes it"),
   plugin_version: field.string("Which version of the plugin: there is the one built in"),
   options: field.map("Options of the plugin", { default: {} }),
-  local: field.bool("Accepted and without meaning: there is no replication", { default: false }),
-  seal_wrap: field.bool("Accepted and without meaning: everything is encrypted", { default: false }),
-  external_entropy_access: field.bool("Accepted and without meaning", { default: false }),
+  ...keptFlags,
 } as const;
 
 /** Vault's spellings of a type that carry an option. */
@@ -36,6 +34,12 @@ function typeOf(
 
 const catalog = ({ core }: Pick<CoreCall, "core">, side: Side): string =>
   `there are ${core.mounts.plugins.flatMap((plugin) => (plugin.class === side.class ? [plugin.type] : [])).join(", ")}`;
+
+/** Those that are set: what is declared without them stays the object that it is. */
+const flagsOf = (data: Readonly<Partial<Record<keyof typeof keptFlags, boolean | undefined>>>) =>
+  Object.fromEntries(
+    Object.keys(keptFlags).flatMap((name) => (data[name as keyof typeof keptFlags] ? [[name, true]] : [])),
+  );
 
 function wanted(call: CoreCall<typeof enableFields>, side: Side): Declaration["spec"] {
   const { data } = call;
@@ -56,6 +60,7 @@ function wanted(call: CoreCall<typeof enableFields>, side: Side): Declaration["s
     description: data.description,
     options,
     config: tuned(side, tuning, untuned),
+    ...flagsOf(data),
     on_remove: "delete",
   };
   checkTuning(call.core, side, type, input.config);
@@ -105,6 +110,7 @@ function oneRoute(side: Side): Route {
     on: {
       read: coreHandler({
         summary: "One mount",
+        // Newer clients ask for an auth method as sys/mounts/auth/:path, as they tune it.
         run: async (call) => ({ data: shownMount(found(call, side)), shape: "both" }),
       }),
       update: coreHandler({

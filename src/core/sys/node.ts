@@ -100,7 +100,7 @@ export const nodeRoutes: readonly Route[] = [
           const info = versions.map(({ version, at }, index) => [
             version,
             {
-              build_date: null,
+              build_date: "",
               previous_version: versions[index - 1]?.version ?? null,
               timestamp_installed: rfc3339(at),
             },

@@ -71,7 +71,7 @@ export const pluginRoutes: readonly Route[] = [
         run: async (call) => {
           const names = Object.fromEntries(types.map((type) => [type, namesOf(call, type)]));
           const detailed = types.flatMap((type) => pluginsOf(call, type).map(shown));
-          return { data: { ...names, detailed }, shape: "both" };
+          return { data: { ...names, detailed } };
         },
       }),
     },

@@ -54,6 +54,7 @@ async function write(call: CoreCall<typeof writeFields>): Promise<null> {
   if (!given) throw new VaultError("invalid", "'policy' parameter not supplied or empty");
   if (name === "root") throw new VaultError("invalid", 'cannot update "root" policy');
   if (!call.data.policy) call.warn("'rules' is deprecated, please use 'policy' instead");
+  if (call.request.sent !== undefined) call.warn(`policy name was converted to ${name}`);
   const text = decoded(given);
   const { core } = call;
   await core.policyOrder.run(name, async () => {

@@ -30,7 +30,7 @@ export const authSide: Side = {
 };
 
 /** What a mount is tuned to. TTLs are 0 where the server's hold. */
-export function shownConfig({ spec, class: mountClass }: Mounted): Record<string, unknown> {
+export function shownConfig({ spec, path }: Mounted): Record<string, unknown> {
   const config = spec?.config;
   const lockout = config?.user_lockout_config;
   const lists = (Object.keys(tuningLists) as (keyof typeof tuningLists)[]).flatMap((name) =>
@@ -42,7 +42,7 @@ export function shownConfig({ spec, class: mountClass }: Mounted): Record<string
     max_lease_ttl: config?.max_lease_ttl ?? 0,
     ...Object.fromEntries(lists),
     ...(config?.listing_visibility && { listing_visibility: config.listing_visibility }),
-    ...(mountClass === "auth" && { token_type: config?.token_type ?? "default-service" }),
+    ...(path.startsWith("auth/") && { token_type: config?.token_type ?? "default-service" }),
     ...(lockout && {
       user_lockout_config: {
         user_lockout_counter_reset_duration: lockout.lockout_counter_reset_duration,
@@ -55,19 +55,20 @@ export function shownConfig({ spec, class: mountClass }: Mounted): Record<string
 }
 
 export function shownMount(mounted: Mounted): Record<string, unknown> {
-  const options = mounted.context.options;
+  const { spec, context } = mounted;
+  const { options } = context;
   return {
     accessor: mounted.accessor,
     config: shownConfig(mounted),
     deprecation_status: "supported",
     description: mounted.description,
-    external_entropy_access: false,
-    local: false,
+    external_entropy_access: spec?.external_entropy_access ?? false,
+    local: spec?.local ?? false,
     options: Object.keys(options).length === 0 ? null : options,
     plugin_version: "",
     running_plugin_version: "",
     running_sha256: "",
-    seal_wrap: false,
+    seal_wrap: spec?.seal_wrap ?? false,
     type: mounted.type,
     uuid: mounted.uuid,
   };
@@ -88,8 +89,9 @@ export function mountedAt(call: CoreCall, side: Side): Mounted | null {
   return mounted !== null && belongs(side, mounted) ? mounted : null;
 }
 
+/** The mount that a path below sys/mounts or sys/auth names: an auth method is asked for below both. */
 export function found(call: CoreCall, side: Side): Mounted {
-  const mounted = mountedAt(call, side);
+  const mounted = call.generation.mounts.at(`${side.prefix}${pathOf(call)}`);
   if (mounted === null) throw new VaultError("invalid", `${side.missing} ${pathOf(call)}/`);
   return mounted;
 }

@@ -25,6 +25,7 @@ const standardHeaders = [
 ];
 
 const lower = (name: string): string => name.toLowerCase();
+const lastOf = (path: string | undefined): string | undefined => path?.slice(path.lastIndexOf("/") + 1);
 const headerOf = (call: Pick<CoreCall, "params">): string => lower(call.params["header"] ?? "");
 
 const cors: Route = {
@@ -133,7 +134,8 @@ const auditedHeaders: readonly Route[] = [
           const name = headerOf(call);
           const audited = ownOf(call.core.settings.auditedHeaders, name);
           if (audited === undefined) throw new VaultError("invalid", "Could not find header in config");
-          return { data: { [name]: { ...audited } } };
+          // Clients look for the name that they asked for.
+          return { data: { [lastOf(call.request.sent) ?? name]: { ...audited } } };
         },
       }),
       update: coreHandler({

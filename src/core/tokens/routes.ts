@@ -98,6 +98,14 @@ async function look(call: CoreCall, session: Session, ttl: number): Promise<Resp
   return response;
 }
 
+async function any(call: CoreCall, token: string): Promise<Response> {
+  const entry = isBatch(token)
+    ? await openBatch(call, token)
+    : ((await find(call.core, call.request.time, { token }))?.value ?? null);
+  if (entry === null) throw new VaultError("denied", "bad token");
+  return { data: await shown(call, entry, token) };
+}
+
 async function revoke(call: CoreCall, found: ViewEntry<TokenEntry> | null, token = ""): Promise<null> {
   refuseBatch(token, "revoked");
   if (found !== null) await call.core.tokens.revoke(found.value.id);
@@ -170,21 +178,15 @@ export const tokenRoutes: readonly Route[] = [
     path: "lookup",
     on: {
       read: coreHandler({
-        summary: "The caller's own token",
-        run: own,
+        summary: "Any token",
+        fields: optionalToken,
+        run: (call) => (call.data.token === undefined ? own(call) : any(call, call.data.token)),
       }),
       update: coreHandler({
         summary: "Any token",
         mutates: false,
         fields: optionalToken,
-        run: async (call) => {
-          const token = call.data.token ?? call.request.token ?? "";
-          const entry = isBatch(token)
-            ? await openBatch(call, token)
-            : ((await find(call.core, call.request.time, { token }))?.value ?? null);
-          if (entry === null) throw new VaultError("denied", "bad token");
-          return { data: await shown(call, entry, token) };
-        },
+        run: (call) => any(call, call.data.token ?? call.request.token ?? ""),
       }),
     },
   },
