@@ -55,6 +55,11 @@ describe("parseTarget", () => {
     else expect(() => parseTarget(sent)).toThrow(expect.objectContaining({ code: "invalid" }));
   });
 
+  it("the whole server is asked for as a star, and nothing else begins with one", () => {
+    expect(parseTarget("*")).toEqual({ path: "*", query: "", redirect: null });
+    expect(() => parseTarget("*/v1/a")).toThrow(expect.objectContaining({ code: "invalid" }));
+  });
+
   it.each([
     ["/v1//secret/a", "/v1/secret/a"],
     ["//v1/a?x=//y", "/v1/a?x=//y"],
@@ -115,6 +120,7 @@ describe("parseFields", () => {
     );
     expect(Object.getPrototypeOf(parseFields("", "query"))).toBeNull();
     expect(parseFields("constructor=1&toString=2", "query")["constructor"]).toBe("1");
+    expect(parseFields("a+b=c+", "form")["a b"]).toBe("c ");
   });
   it.each(["__proto__=1", "%5F_proto__=1", "a=%", "a=%ff", "%zz=1"])("%s is refused", (text) =>
     expect(() => parseFields(text, "query")).toThrow(expect.objectContaining({ code: "invalid" })),

@@ -126,6 +126,15 @@ describe("making a lease", () => {
     }
   });
 
+  it("leases nothing to a token that has less than a second left", async () => {
+    const { h, world } = await prepared();
+    const { client_token } = await made(h, { policies: ["all"], ttl: "60s" });
+    h.clock.advance(59_001);
+    expect(await refusal(h.ask("read", "db/creds/app", {}, client_token))).toMatch(/^(denied|unauthenticated)/);
+    expect(world.made).toBe(0);
+    expect(await h.vault.core?.root.list("lease/id/db/")).toEqual([]);
+  });
+
   it("ends what a batch token leased with that token, or with its parent", async () => {
     const { h, world } = await prepared();
     const parent = await made(h, { policies: ["all"], ttl: "1h" });
@@ -318,6 +327,45 @@ describe("renewing a lease", () => {
     expect(await lookup(h, id)).toMatchObject({ ttl: 120 });
     await h.ask("update", "auth/token/renew", { token: token.client_token, increment: "40m" });
     expect((await h.ask("update", "sys/leases/renew", { lease_id: id, increment: "50m" })).lease?.duration).toBe(2400);
+  });
+
+  it("gives no more time in the last second of the maximum, nor below a token that is gone", async () => {
+    const { h, world } = await prepared();
+    let renewals = 0;
+    world.onRenew = async () => void (renewals += 1);
+    const { id } = await got(h);
+    await h.ask("update", "sys/leases/renew", { lease_id: id, increment: "1h" });
+    h.clock.advance(3_599_001);
+    expect(await refusal(h.ask("update", "sys/leases/renew", { lease_id: id }))).toBe(
+      "invalid: past the max TTL, cannot renew",
+    );
+    const { client_token } = await made(h, { policies: ["all"] });
+    const below = await got(h, "db/creds/app", client_token);
+    await h.ask("update", "auth/token/revoke", { token: client_token });
+    expect(await refusal(h.ask("update", "sys/leases/renew", { lease_id: below.id }))).toMatch(
+      /^invalid: lease (expired|not found)/,
+    );
+    expect(renewals).toBe(1);
+    await settle(h);
+  });
+
+  it("lets its token end sooner also where it is revoked at that moment", async () => {
+    const { h, world, leases } = await prepared();
+    const { client_token } = await made(h, { policies: ["all"], ttl: "30m" });
+    const { id } = await got(h, "db/creds/app", client_token);
+    const { store } = leases;
+    const write = store.write.bind(store);
+    let met = false;
+    store.write = async (ops) => {
+      store.write = write;
+      met = true;
+      await h.ask("update", "sys/leases/revoke", { lease_id: id });
+      return write(ops);
+    };
+    const { auth } = await h.ask("update", "auth/token/renew", { token: client_token, increment: "2m" });
+    expect([met, auth?.lease_duration]).toEqual([true, 120]);
+    await settle(h);
+    expect(world.accounts.size).toBe(0);
   });
 
   it("refuses what is not renewable, and tokens", async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Rates } from "../../src/core/quotas/rate.ts";
 import { Targets } from "../../src/core/quotas/target.ts";
-import type { VaultError } from "../../src/sdk/errors.ts";
+import { VaultError } from "../../src/sdk/errors.ts";
 import { accounts, World } from "./accounts.ts";
 import { type Harness, harness, refusal } from "./harness.ts";
 
@@ -279,6 +279,19 @@ describe("lease counts", () => {
     const made = await Promise.all(Array.from({ length: 50 }, () => credentials(h)));
     expect(made.filter((id) => id.startsWith("db"))).toHaveLength(10);
     expect(h.world.accounts.size).toBe(10);
+  });
+
+  it("give room where one that cannot be revoked is dropped, and count it once", async () => {
+    const h = await prepared();
+    await define(h, "lease-count", "db", { max_leases: 1, path: "db" });
+    const id = await credentials(h);
+    h.world.onRevoke = () => Promise.reject(new VaultError("upstream", "gone for good"));
+    expect(await refusal(h.ask("update", "sys/leases/revoke", { lease_id: id, sync: true }))).toMatch(/gone for good/);
+    expect(await credentials(h)).toBe(full);
+    await h.ask("update", "sys/leases/revoke-force/db/creds/app");
+    expect((await h.ask("read", "sys/quotas/lease-count/db")).data).toMatchObject({ counter: 0 });
+    expect(await credentials(h)).toMatch(/^db/);
+    expect(await credentials(h)).toBe(full);
   });
 
   it("hold across restarts, and for what was there before them", async () => {
