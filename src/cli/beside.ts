@@ -20,9 +20,9 @@ export async function beside(io: Io): Promise<void> {
       client.send("GET", "sys/gitops/status?documents=false"),
       client.send("GET", "sys/blocks?list=true"),
     ]);
-    const declared = blocked.status === 200 ? blocksIn(blocked).filter(({ documents }) => documents.length > 0) : [];
-    if (declared.length > 0) io.out("");
-    for (const block of declared) io.out(plain(`Blocked, whatever is declared: ${blockText(block)}`));
+    const blocks = blocked.status === 200 ? blocksIn(blocked) : [];
+    if (blocks.length > 0) io.out("");
+    for (const block of blocks) io.out(plain(`Blocked, whatever is declared: ${blockText(block)}`));
     if (blocked.status !== 200 && blocked.status !== 404) {
       io.err(`writ: what is blocked is not shown: sys/blocks answers ${blocked.status}`);
     }

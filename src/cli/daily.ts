@@ -54,7 +54,7 @@ function logins(program: Command, shell: Shell): void {
   example(logout, "writ logout");
   const print = program
     .command("print")
-    .description("Prints what is used here")
+    .description("Prints the token that is used here")
     .addArgument(new Argument("<what>", "the token").choices(["token"]))
     .action(() =>
       shell.run(import("./client.ts").then(async ({ tokenOf }) => (io.out((await tokenOf(io.env)) ?? ""), 0))),

@@ -31,11 +31,22 @@ const overrides = [
 
 function overridable(program: Command, env: Record<string, string | undefined>): void {
   for (const [flags, variable] of overrides) {
-    const option = new Option(flags, `in place of ${variable}; on every command`);
+    const option = new Option(flags, `in place of ${variable}`).helpGroup("Options of every command:");
     program.addOption(option);
     program.on(`option:${option.name()}`, (value: string) => (env[variable] = value));
   }
 }
+
+/** As the help shows them. */
+const groups = [
+  ["Every day", daily],
+  ["What is applied", repository],
+  ["When somebody has to go", crises],
+  ["The server", servers],
+  ["Operators", operators],
+  ["The audit", audits],
+  ["Policy repositories, and this program", offline],
+] as const;
 
 async function printCompletion(shell: "bash" | "zsh" | "fish", io: Io): Promise<number> {
   if (shell === "fish") (await import("@bomb.sh/tab")).script(shell, "writ", "writ");
@@ -55,13 +66,10 @@ export async function createProgram(shell: Shell, args: readonly string[] = []):
       writeErr: (text) => io.err(text.trimEnd()),
       outputError: (text, write) => write(text.replace(/^error:/, "writ:")),
     });
-  servers(program, shell);
-  daily(program, shell);
-  repository(program, shell);
-  crises(program, shell);
-  operators(program, shell);
-  audits(program, shell);
-  offline(program, shell);
+  for (const [group, declare] of groups) {
+    program.commandsGroup(`${group}:`);
+    declare(program, shell);
+  }
   if (args[0] === "complete" && args[1] === "--") {
     const { default: completion } = await import("@bomb.sh/tab/commander");
     completion(program);

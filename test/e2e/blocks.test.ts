@@ -88,7 +88,9 @@ test("README, when somebody has to go: what it says happens, to a person at work
   await start();
   expect([await statusOf(work()), await statusOf(login())]).toEqual([403, 403]);
   const people = readFileSync(join(clone, "people.yaml"), "utf8");
-  expect(await well("writ plan")).toMatch(/Blocked, whatever is declared: person alice .*: stolen laptop/);
+  const planned = await well("writ plan");
+  expect(planned).toMatch(/Blocked, whatever is declared: person alice .*: stolen laptop/);
+  expect(planned).toContain("Blocked, whatever is declared: address 203.0.113.0/24 ");
   writeFileSync(join(clone, "people.yaml"), `${people}\n# A line more\n`);
   await git(clone, "commit", "-qam", "Change the people");
   await git(clone, "push", "-q");
