@@ -74,8 +74,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   server.maxHeadersCount = 0; // Node would leave out those beyond a number; here they are refused
   const recovery = recoverMethods(server, limits);
   const serve = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
-    if (!host.test(incoming.headers.host ?? ""))
-      refuse(incoming, outgoing, 400, "the request has no valid Host header");
+    if (!hasHost(incoming)) refuse(incoming, outgoing, 400, "the request has no valid Host header");
     else if (incoming.rawHeaders.length > 2 * limits.headers)
       refuse(incoming, outgoing, 431, `the request has more than ${limits.headers} headers`);
     else if (purpose === "webhook" && !isWebhook(incoming))
@@ -120,6 +119,16 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     },
     close: (graceMs) => close(server, () => recovery.destroy(), graceMs),
   };
+}
+
+/** One, and no second (RFC 9112 section 3.2): Node shows the first of several. */
+function hasHost({ headers, rawHeaders }: IncomingMessage): boolean {
+  let count = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] ?? "";
+    if (name.length === 4 && name.toLowerCase() === "host") count += 1;
+  }
+  return count === 1 && host.test(headers.host ?? "");
 }
 
 const quietMs = 10_000;

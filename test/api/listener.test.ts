@@ -112,6 +112,8 @@ describe("limits", () => {
     ["none, LIST", "LIST /v1/a HTTP/1.1\r\n\r\n"],
     ["an empty one", "GET /v1/a HTTP/1.1\r\nHost:\r\n\r\n"],
     ["a malformed one", "GET /v1/a HTTP/1.1\r\nHost: a/b@c\r\n\r\n"],
+    ["one of two", "GET /v1/a HTTP/1.1\r\nHost: a\r\nX-A: b\r\nHOST: b\r\n\r\n"],
+    ["one of two, LIST", "LIST /v1/a HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n"],
   ])("a request needs a host: %s", async (_name, text) => {
     const { port, seen } = await start();
     const wire = new Wire(port);
