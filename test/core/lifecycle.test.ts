@@ -142,6 +142,7 @@ describe("the vault's life", () => {
       type: "kv",
       options: { version: "2" },
     });
+    expect((await h.ask("read", "sys/internal/ui/mounts/auth/token/create")).data).toMatchObject({ path: "token/" });
     expect(await refusal(h.ask("read", "sys/internal/ui/mounts/hidden/x", {}, token))).toMatch(/^denied: preflight/);
     const can = await h.ask("update", "sys/capabilities-self", { paths: ["secret/data/app/x", "sys/seal"] }, token);
     expect(can.data).toMatchObject({ "secret/data/app/x": ["list", "read"], "sys/seal": ["deny"] });

@@ -66,7 +66,8 @@ export const internalRoutes: readonly Route[] = [
                 '/"',
             );
           }
-          return { data: { ...shownMount(mounted), path: mounted.path } };
+          const side = mounted.path.startsWith("auth/") ? "auth" : "secret";
+          return { data: { ...shownMount(mounted), path: shownPath(side, mounted) } };
         },
       }),
     },
