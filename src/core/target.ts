@@ -11,6 +11,7 @@ import type { Json } from "../sdk/view.ts";
 import { type Block } from "./blocks/blocks.ts";
 import { documentsOf } from "./blocks/find.ts";
 import type { Core } from "./core.ts";
+import type { Generation } from "./generation.ts";
 import { entityKind, groupKind, mountPathOf } from "./kinds.ts";
 import { mountKinds } from "./mounts.ts";
 import type { Edit } from "./ledger.ts";
@@ -133,6 +134,21 @@ async function apply(core: Core, set: CommitSet): Promise<void> {
 const blockedText = ({ spec: { since, by, reason } }: Block): string =>
   `blocked since ${rfc3339(since)} by ${by.display_name}: ${reason}`;
 
+const blocked = new WeakMap<Generation, ReadonlyMap<Declaration, Block>>();
+
+/** Blocks by the documents that they are about, worked out once for all that are asked for. */
+function blocksOf(generation: Generation): ReadonlyMap<Declaration, Block> {
+  let found = blocked.get(generation);
+  if (found === undefined) {
+    const first = new Map<Declaration, Block>();
+    for (const block of generation.blocks?.all ?? []) {
+      for (const document of documentsOf(block, generation)) if (!first.has(document)) first.set(document, block);
+    }
+    blocked.set(generation, (found = first));
+  }
+  return found;
+}
+
 /** `core` answers null while sealed. */
 export function createTarget(core: () => Core | null): Target {
   const open = (): Core => {
@@ -151,7 +167,7 @@ export function createTarget(core: () => Core | null): Target {
     pending: () => open().tasks.pending(),
     state: (declaration) => {
       const { generation, tasks } = open();
-      const block = generation.blocks?.all.find((one) => documentsOf(one, generation).includes(declaration));
+      const block = blocksOf(generation).get(declaration);
       if (block !== undefined) return blockedText(block);
       if (Object.keys(declaration.secrets).length === 0 || declaration.mount === null) return "active";
       const mounted = generation.mounts.at(`auth/${declaration.mount}`) ?? generation.mounts.at(declaration.mount);

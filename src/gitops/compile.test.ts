@@ -60,6 +60,28 @@ describe("cases", () => {
   });
 });
 
+test("a list with a limit says how many it takes", () => {
+  const problemsOf = (count: number): readonly string[] => {
+    const ranges = Array.from({ length: count }, (_none, at) => `10.0.${at >> 8}.${at & 255}`);
+    const text = `apiVersion: writ/v1
+kind: AuthMethod
+metadata: { name: userpass }
+spec: { type: userpass }
+---
+apiVersion: writ/v1
+kind: UserpassUser
+metadata: { name: alice }
+spec:
+  mount: userpass
+  password: { from_secret: { path: secret/data/a, key: b } }
+  token_bound_cidrs: [${ranges.join(", ")}]
+`;
+    return one(text).problems.map(({ line, message }) => `${line}: ${message}`);
+  };
+  expect(problemsOf(1_024)).toEqual([]);
+  expect(problemsOf(1_025)).toEqual(["12: spec.token_bound_cidrs takes at most 1024"]);
+});
+
 const template = (holes: Readonly<Record<string, string>>): string => `apiVersion: writ/v1
 kind: AuthMethod
 metadata: { name: userpass }

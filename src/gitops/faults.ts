@@ -98,6 +98,7 @@ const explanations: Readonly<Record<string, Explain>> = {
     `does not fit${field === null ? "" : ` (${field.description})`}: it must match ${String(params["pattern"])}`,
   minimum: ({ params }) => `must be at least ${String(params["limit"])}`,
   maximum: ({ params }) => `must be at most ${String(params["limit"])}`,
+  maxItems: ({ params }) => `takes at most ${String(params["limit"])}`,
 };
 
 const steps = (error: ErrorObject): Path =>

@@ -32,6 +32,22 @@ function declare(rules: readonly object[], name = "team", git = true): Declarati
 const messages = (rules: readonly object[], name = "team", git = true): string[] =>
   (policyKind.check?.(declare(rules, name, git)) ?? []).map((fault) => `${fault.path.join(".")}: ${fault.message}`);
 
+test("a rule names at most so many fields, wherever it is written; what is stored compiles", () => {
+  const names = (count: number): string[] => Array.from({ length: count }, (_none, at) => `n${at}`);
+  const lists = (count: number): object => Object.fromEntries(names(count).map((name) => [name, []]));
+  const rule = { path: "a", capabilities: ["read"] };
+  for (const git of [true, false]) {
+    const told = (more: object): readonly string[] => messages([{ ...rule, ...more }], "team", git);
+    expect(told({ allowed_parameters: lists(4096), required_parameters: names(4096) })).toEqual([]);
+    expect(told({ allowed_parameters: lists(4097) })).toEqual(["rules.0: allowed_parameters has more than 4096 names"]);
+    expect(told({ denied_parameters: lists(4097) })).toEqual(["rules.0: denied_parameters has more than 4096 names"]);
+    expect(told({ required_parameters: names(4097) })).toEqual([
+      "rules.0: required_parameters has more than 4096 names",
+    ]);
+  }
+  expect(compilePolicy(declare([{ ...rule, denied_parameters: lists(5000) }])).rules).toHaveLength(1);
+});
+
 describe("check in Git", () => {
   test.each([
     [[{ path: "a/+*", capabilities: ["read"] }], /^rules\.0: `\+\*` is not a wildcard/],

@@ -213,10 +213,23 @@ function gitFaults(specs: readonly RuleSpec[]): readonly Fault[] {
   return faults;
 }
 
+/** Names of fields in one rule: it is compiled at one go, and asked about at each request. */
+const mostNames = 4_096;
+
+/** What is compiled where it is stored, and written no more. */
+function sizeFault(spec: RuleSpec): string | null {
+  for (const name of ["allowed_parameters", "denied_parameters"] as const) {
+    if (Object.keys(spec[name] ?? {}).length > mostNames) return `${name} has more than ${mostNames} names`;
+  }
+  return (spec.required_parameters ?? []).length > mostNames
+    ? `required_parameters has more than ${mostNames} names`
+    : null;
+}
+
 function check(declaration: Declaration): readonly Fault[] {
   const specs = rulesOf(declaration);
   const faults = specs.flatMap((spec, at): readonly Fault[] => {
-    const message = ruleFault(spec);
+    const message = ruleFault(spec) ?? sizeFault(spec);
     const guard = guardFaults(spec).map((fault) => ({ ...fault, path: ["rules", at, ...fault.path] }));
     return message === null ? guard : [{ path: ["rules", at], message }, ...guard];
   });

@@ -21,6 +21,8 @@ export interface Options<T> {
   readonly pattern?: string;
   readonly minimum?: number;
   readonly maximum?: number;
+  /** How many a list may have. */
+  readonly most?: number;
   /** The names in this field are documents of that kind (built-ins aside). */
   readonly ref?: string;
   /** The name is a mount path of this class ("auth") or plugin type ("userpass"). */
@@ -171,6 +173,9 @@ const convert: Readonly<Record<FieldType, (name: string, input: unknown, field: 
 };
 
 function within(name: string, field: Field, value: unknown): void {
+  if (field.most !== undefined && Array.isArray(value) && value.length > field.most) {
+    throw new VaultError("invalid", `field "${name}" takes at most ${field.most}, and has ${value.length}`);
+  }
   for (const item of Array.isArray(value) ? (value as unknown[]) : [value]) {
     if (field.enum && typeof item === "string" && !field.enum.includes(item)) {
       throw new VaultError("invalid", `field "${name}" must be one of ${field.enum.join(", ")}`);
@@ -258,7 +263,11 @@ const schemas: Readonly<Record<FieldType, (field: Field) => Record<string, unkno
   int: () => ({ type: "integer" }),
   bool: () => ({ type: "boolean" }),
   duration: () => duration,
-  strings: (field) => ({ type: "array", items: { type: "string", ...limits(field) } }),
+  strings: (field) => ({
+    type: "array",
+    items: { type: "string", ...limits(field) },
+    ...(field.most !== undefined && { maxItems: field.most }),
+  }),
   map: () => ({ type: "object", additionalProperties: { type: "string" } }),
   json: () => ({}),
   object: (field) => schemaOf(field.fields ?? {}),

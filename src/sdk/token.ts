@@ -1,7 +1,7 @@
 // The token_* fields that every auth mapping has, with Vault's names and meanings. Core reads them from the mapping's
 // declaration at login, and again at each request of a token that the mapping made.
 
-import { wrongCidr } from "../lib/cidr.ts";
+import { mostCidrs, wrongCidr } from "../lib/cidr.ts";
 import { field, type Values } from "./fields.ts";
 import type { Fault } from "./kind.ts";
 
@@ -16,7 +16,10 @@ export const tokenFields = {
   token_period: field.duration("Makes the token periodic: each renewal gives it this long", { default: 0 }),
   token_num_uses: field.int("How many requests the token may make; unlimited where 0", { default: 0, minimum: 0 }),
   token_no_default_policy: field.bool("Leaves out the policy `default`", { default: false }),
-  token_bound_cidrs: field.strings("Addresses that may use the mapping and its tokens", { default: [] }),
+  token_bound_cidrs: field.strings("Addresses that may use the mapping and its tokens", {
+    default: [],
+    most: mostCidrs,
+  }),
   token_type: field.string("service, or batch (not stored, cannot be renewed or revoked); default is the mount's", {
     enum: tokenTypes,
     default: "default",

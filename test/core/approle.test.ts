@@ -53,6 +53,29 @@ describe("AppRole in a vault", () => {
     expect(await refusal(h.ask("read", "secret/data/app/one", {}, client_token))).toMatch(/^unauthenticated/);
   });
 
+  it("takes as many ranges as a list may have, wherever they are given, and no more", async () => {
+    const ranges = (count: number, length: number): string[] =>
+      Array.from({ length: count }, (_none, at) => `127.${at >> 8}.${at & 255}.0/${length}`);
+    const [most, more] = [ranges(1_024, 24), ranges(1_025, 24)];
+    const h = await prepared({ token_bound_cidrs: most, secret_id_bound_cidrs: most });
+    const own = { token_bound_cidrs: ranges(1_024, 25), cidr_list: ranges(1_024, 25) };
+    expect((await enter(h, await idsOf(h, own))).policies).toContain("reader");
+    const outside = { ...own, cidr_list: [...own.cidr_list.slice(1), "127.4.0.0/25"] };
+    expect(await refusal(idsOf(h, outside))).toContain("cidr_list should be a subset");
+    const at = (path: string, data: Record<string, unknown>) => refusal(h.ask("update", path, data));
+    const told = (name: string): string => `invalid: field "${name}" takes at most 1024, and has 1025`;
+    const role = "auth/approle/role/app";
+    expect(await at(role, { token_bound_cidrs: more })).toBe(told("token_bound_cidrs"));
+    expect(await at(role, { secret_id_bound_cidrs: more.join(",") })).toBe(told("secret_id_bound_cidrs"));
+    expect(await at(`${role}/bound-cidr-list`, { bound_cidr_list: more })).toContain(
+      "takes at most 1024, and has 1025",
+    );
+    expect(await at(`${role}/secret-id`, { cidr_list: more })).toBe(told("cidr_list"));
+    expect(await at(`${role}/secret-id`, { token_bound_cidrs: more })).toBe(told("token_bound_cidrs"));
+    expect(await at("auth/token/create", { bound_cidrs: more })).toBe(told("bound_cidrs"));
+    expect(await at("auth/token/roles/r", { token_bound_cidrs: more })).toBe(told("token_bound_cidrs"));
+  });
+
   it("lets exactly ten of fifty in at once, and each gets a token of its own", async () => {
     const h = await prepared();
     const ids = await idsOf(h, { num_uses: 10 });

@@ -1,6 +1,6 @@
 // The role as it is declared, in Git or through the API, with Vault's fields.
 
-import { wrongCidr } from "../../lib/cidr.ts";
+import { mostCidrs, wrongCidr } from "../../lib/cidr.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import type { Fault } from "../../sdk/kind.ts";
@@ -11,7 +11,7 @@ import { SecretIds } from "./secretIds.ts";
 
 const roleFields = {
   bind_secret_id: field.bool("Whether a login needs a secret id", { default: true }),
-  secret_id_bound_cidrs: field.strings("Addresses that may log in", { default: [] }),
+  secret_id_bound_cidrs: field.strings("Addresses that may log in", { default: [], most: mostCidrs }),
   secret_id_num_uses: field.int("Logins for each secret id; unlimited where 0", { default: 0, minimum: 0 }),
   secret_id_ttl: field.duration("How long a secret id lives; for ever where 0", { default: 0 }),
   local_secret_ids: field.bool("Accepted and without meaning: there is no replication", { default: false }),

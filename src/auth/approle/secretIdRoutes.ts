@@ -2,7 +2,7 @@
 // Must hold: a secret id never has more uses, a longer life or wider addresses than its role allows when it is made.
 
 import { randomUUID } from "node:crypto";
-import { cidrsWithin, wrongCidr } from "../../lib/cidr.ts";
+import { cidrsWithin, mostCidrs, wrongCidr } from "../../lib/cidr.ts";
 import { rfc3339 } from "../../lib/clock.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
@@ -16,8 +16,11 @@ import type { SecretId, SecretIds, Terms } from "./secretIds.ts";
 
 const termFields = {
   metadata: field.map("Facts for the token's metadata and the audit", { default: {} }),
-  cidr_list: field.strings("Addresses that may log in with it, within the role's", { default: [] }),
-  token_bound_cidrs: field.strings("Addresses that may use its tokens, within the role's", { default: [] }),
+  cidr_list: field.strings("Addresses that may log in with it, within the role's", { default: [], most: mostCidrs }),
+  token_bound_cidrs: field.strings("Addresses that may use its tokens, within the role's", {
+    default: [],
+    most: mostCidrs,
+  }),
   num_uses: field.int("Logins with it, within the role's; the role's where left out", { minimum: 0 }),
   ttl: field.duration("How long it lives, within the role's; the role's where left out"),
 } as const;

@@ -10,7 +10,11 @@ const types: Readonly<Record<FieldType, (field: Field) => Schema>> = {
   int: () => ({ type: "integer", format: "int64" }),
   bool: () => ({ type: "boolean" }),
   duration: () => ({ type: "integer", format: "seconds", minimum: 0 }),
-  strings: (field) => ({ type: "array", items: { type: "string", ...limits(field) } }),
+  strings: (field) => ({
+    type: "array",
+    items: { type: "string", ...limits(field) },
+    ...(field.most !== undefined && { maxItems: field.most }),
+  }),
   map: () => ({ type: "object", format: "kvpairs", additionalProperties: { type: "string" } }),
   json: () => ({}),
   object: (field) => objectOf(field.fields ?? {}),

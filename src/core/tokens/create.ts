@@ -3,7 +3,7 @@
 // role grants it; nobody but its maker's addresses can use it, whatever it is. What a request says that stands in each entry of
 // the audit is short.
 
-import { cidrsWithin, commonCidrs, wrongCidr } from "../../lib/cidr.ts";
+import { cidrsWithin, commonCidrs, mostCidrs, wrongCidr } from "../../lib/cidr.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import { checkMetadata } from "../../sdk/metadata.ts";
@@ -33,7 +33,7 @@ export const createFields = {
   num_uses: field.int("Requests it may make; unlimited where 0", { default: 0, minimum: 0 }),
   type: field.string("service or batch; the role's where left out", { default: "" }),
   entity_alias: field.string("Who it is, where the role allows the name"),
-  bound_cidrs: field.strings("Addresses that may use it, within the maker's", { default: [] }),
+  bound_cidrs: field.strings("Addresses that may use it, within the maker's", { default: [], most: mostCidrs }),
 } as const;
 type CreateData = Values<typeof createFields>;
 
