@@ -25,6 +25,8 @@ const startSize = 64 * 1024;
 const keptSize = 1024 * 1024;
 /** Copies of this size and more are made into memory that was used before. */
 const reusedSize = 8 * 1024;
+/** As large as a batch of entries gets that are not huge alone: no larger memory is kept to be used again. */
+const mostReused = 2 * keptSize;
 /** Of each size: as many batches are under way at most times. */
 const mostSpare = 2;
 
@@ -46,16 +48,16 @@ class Spare {
     return made;
   }
 
-  /** Takes nothing that `take` did not give. */
+  /** Takes nothing that `take` did not give, and nothing that is too large. */
   give({ buffer }: Buffer): void {
-    if (!this.#own.has(buffer)) return;
+    if (buffer.byteLength > mostReused || !this.#own.has(buffer)) return;
     const free = (this.#free[31 - Math.clz32(buffer.byteLength)] ??= []);
     if (free.length < mostSpare) free.push(Buffer.from(buffer));
   }
 }
 
 export class Draft {
-  #bytes = Buffer.allocUnsafe(startSize);
+  #bytes: Buffer = Buffer.allocUnsafe(startSize);
   #size = 0;
   #round = 0;
   readonly #spare = new Spare();
@@ -66,7 +68,10 @@ export class Draft {
 
   /** Starts over. */
   clear(): void {
-    if (this.#bytes.length > keptSize) this.#bytes = Buffer.allocUnsafe(startSize);
+    if (this.#bytes.length > keptSize) {
+      this.#spare.give(this.#bytes);
+      this.#bytes = Buffer.allocUnsafe(startSize);
+    }
     this.#size = 0;
     this.#round += 1;
   }
@@ -107,12 +112,12 @@ export class Draft {
     return this.#bytes.subarray(start, this.#size);
   }
 
-  /** What was written, in memory of its own; `clear` is next. What is large and fills its
+  /** What was written, in memory of its own; `clear` is next. What is large and fills half of its
    *  memory is given away instead of copied. */
   take(): Buffer {
     const size = this.#size;
     const written = this.#bytes.subarray(0, size);
-    if (size > keptSize && size >= 0.75 * this.#bytes.length) {
+    if (size > keptSize && 2 * size >= this.#bytes.length) {
       this.#bytes = Buffer.allocUnsafe(startSize);
       return written;
     }
@@ -129,8 +134,10 @@ export class Draft {
 
   #room(more: number): void {
     if (this.#bytes.length >= this.#size + more) return;
-    const larger = Buffer.allocUnsafe(Math.max(2 * this.#bytes.length, this.#size + more + startSize));
+    const size = Math.max(2 * this.#bytes.length, this.#size + more + startSize);
+    const larger = size <= mostReused ? this.#spare.take(size) : Buffer.allocUnsafe(size);
     this.#bytes.copy(larger, 0, 0, this.#size);
+    this.#spare.give(this.#bytes);
     this.#bytes = larger;
   }
 }

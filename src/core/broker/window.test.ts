@@ -55,17 +55,20 @@ test("memory is used again when a batch is let go of, and no other memory than i
   const window = new Window({ seq: 0, hash: firstPrev }, bounds);
   const send = (size: number, done: boolean): ArrayBufferLike | undefined => {
     const first = window.head.seq + 1;
-    window.append([{ opening: '"n":1', shared: null, rest: [`,"text":"${"x".repeat(size)}"}`] }]);
+    window.append([{ opening: '"n":1', shared: null, rest: [`,"text":"`, Buffer.alloc(size, "x"), `"}`] }]);
     const loan = window.batch(first);
     if (done) loan?.done();
     window.trim(first, first);
     return loan?.batch.bytes.buffer;
   };
-  for (const size of [10_000, 100_000, 900_000]) {
+  for (const size of [10_000, 100_000, 900_000, 1_200_000, 1_900_000]) {
     const memory = send(size, true);
     expect(send(size, false), `${size}`).toBe(memory);
     expect(send(size, true), `${size}`).not.toBe(memory);
   }
+  // What one huge entry took is let go of.
+  const huge = send(3_000_000, true);
+  expect(send(3_000_000, true)).not.toBe(huge);
   // A small batch is copied into a memory that is parted among all small buffers of the process.
   const small = Buffer.from("small");
   for (let turn = 0; turn < 20; turn++) send(100, true);
