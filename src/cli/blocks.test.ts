@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { type BlockView, list, restore, revoke } from "./blocks.ts";
 import { type Answer, type Client, CommandError } from "./client.ts";
 import type { Io } from "./io.ts";
+import { seal } from "./seal.ts";
 
 const block: BlockView = {
   type: "person",
@@ -102,6 +103,17 @@ test("an address whose past stays good is blocked at once, and that is said", as
     'POST sys/blocks/address/10.0.0.0/8 {"reason":"stolen laptop","force":false,"keep":true}',
   ]);
   expect(said.out).toContain("stays good elsewhere");
+});
+
+test("seal shows what is left to end from the first look on, and takes that back before it goes on", async () => {
+  const left = (lease_count: number): Answer => ({
+    status: 200,
+    body: { data: { lease_count, complete: true, mounts: [], ending: false, failing: [] } },
+  });
+  const { client, io, said } = scene(left(2), left(2), left(0), { status: 204, body: null });
+  expect(await seal(client, io, { revokeFirst: true, timeout: "2m" })).toBe(0);
+  expect(said.progress).toEqual(["2 outside accounts left", null]);
+  expect(said.out).toMatch(/No outside account is left\.\nSealed\n$/);
 });
 
 test("restore says why where it is told; the list cannot drive the terminal", async () => {

@@ -12,7 +12,7 @@ const path = "sys/leases/outside";
 /** Milliseconds that counting may hold up a seal: a little more than the server takes for it. */
 const patience = 2_500;
 const pollMs = 500;
-/** Between two lines of progress. */
+/** Between two lines that stay, also where there is no terminal. */
 const tellMs = 5_000;
 /** Seconds that nothing is leased beyond the bound, so that a seal at its very end finds nothing new. */
 const slack = 30;
@@ -76,11 +76,16 @@ async function drain(client: Client, io: Io, deadline: number): Promise<Outside>
   for (;;) {
     const asked = Date.now();
     const found = outsideOf((await client.call("GET", path)).body);
-    if (isEmpty(found) || Date.now() >= deadline) return found;
+    if (isEmpty(found) || Date.now() >= deadline) {
+      io.progress(null);
+      return found;
+    }
     if (Date.now() - told >= tellMs) {
+      io.progress(null);
       io.err(`${countText(found)} left`);
       told = Date.now();
     }
+    io.progress(`${countText(found)} left`);
     // A large store is not counted all the time.
     await pause(Math.max(pollMs, 2 * (Date.now() - asked)));
   }
