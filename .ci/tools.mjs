@@ -22,7 +22,24 @@ const packages = {
 };
 
 const run = (command, args, cwd) =>
-  spawnSync(command, args, { cwd, stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" });
+  spawnSync(command, args, { cwd, stdio: ["ignore", "ignore", "pipe"], encoding: "utf8", timeout: 600_000 });
+
+/** Why a command failed, in a line; what cannot be run at all is not tried again. */
+const faultOf = (what, { error, stderr }) => ({
+  text: `${what}: ${(error?.message ?? stderr ?? "").trim().split("\n").at(-1)}`,
+  final: error?.code === "ENOENT",
+});
+
+/** Null, or the last fault. A network has its moments: in CI, where nothing may be left out, what fails is tried again. */
+function insist(attempt) {
+  let fault = null;
+  for (const seconds of process.env.CI ? [0, 2, 8, 30, 60] : [0]) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, seconds * 1000);
+    fault = attempt();
+    if (fault === null || fault.final) break;
+  }
+  return fault?.text ?? null;
+}
 
 /** Where the unpacked programs and libraries are, by command. */
 function places(name) {
@@ -37,29 +54,34 @@ function places(name) {
 const works = (name) => existsSync(join(places(name).bin, name));
 
 function unpack(name) {
-  const draft = join(cache, `${name}.draft`);
+  const draft = join(cache, `${name}.${process.pid}`);
   rmSync(draft, { recursive: true, force: true });
   mkdirSync(join(draft, "debs"), { recursive: true });
-  const got = run("apt-get", ["download", ...packages[name]], join(draft, "debs"));
-  if (got.status !== 0)
-    return `apt-get download: ${(got.stderr ?? got.error?.message ?? "").trim().split("\n").at(-1)}`;
-  for (const file of readdirSync(join(draft, "debs"))) {
-    const done = run("dpkg", ["-x", join(draft, "debs", file), draft]);
-    if (done.status !== 0) return `dpkg -x ${file}: ${done.stderr.trim()}`;
+  try {
+    const got = run("apt-get", ["-o", "Acquire::Retries=3", "download", ...packages[name]], join(draft, "debs"));
+    if (got.status !== 0) return faultOf("apt-get download", got);
+    for (const file of readdirSync(join(draft, "debs"))) {
+      const done = run("dpkg", ["-x", join(draft, "debs", file), draft]);
+      if (done.status !== 0) return faultOf(`dpkg -x ${file}`, done);
+    }
+    rmSync(join(draft, "debs"), { recursive: true });
+    rmSync(join(cache, name), { recursive: true, force: true });
+    renameSync(draft, join(cache, name));
+  } finally {
+    rmSync(draft, { recursive: true, force: true });
   }
-  rmSync(join(draft, "debs"), { recursive: true });
-  rmSync(join(cache, name), { recursive: true, force: true });
-  renameSync(draft, join(cache, name));
-  return works(name) ? null : "the package has no such command";
+  return works(name) ? null : { text: "the package has no such command", final: true };
 }
 
 /** The environment in which a command of the table is found; null, with the reason on standard error, where it is not to
  *  be had. `CI` makes that a failure elsewhere: a test that skips fails there. */
 export function environmentOf(name) {
   if (!works(name)) {
-    let fault = unpack(name);
-    // A new machine has no lists of packages yet.
-    if (fault !== null && run("apt-get", ["update"]).status === 0) fault = unpack(name);
+    const fault = insist(() => {
+      const first = unpack(name);
+      // A new machine has no lists of packages yet, and old ones name packages that are gone.
+      return first !== null && run("apt-get", ["update"]).status === 0 ? unpack(name) : first;
+    });
     if (fault !== null) {
       console.error(`${name} is not to be had (${fault}): what needs it is skipped`);
       return null;
@@ -81,11 +103,14 @@ export function pythonOf(name) {
     rmSync(draft, { recursive: true, force: true });
     const flags = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", "--require-hashes"];
     const only = ["--only-binary", ":all:"];
-    const got = run("python3", ["-m", "pip", "install", ...flags, ...only, "--target", draft, "--requirement", list]);
-    if (got.status !== 0) {
+    const fault = insist(() => {
+      const got = run("python3", ["-m", "pip", "install", ...flags, ...only, "--target", draft, "--requirement", list]);
+      if (got.status === 0) return null;
       rmSync(draft, { recursive: true, force: true });
-      const why = (got.stderr ?? got.error?.message ?? "").trim().split("\n").at(-1);
-      console.error(`${name} is not to be had (python3 -m pip install: ${why}): what needs it is skipped`);
+      return faultOf("python3 -m pip install", got);
+    });
+    if (fault !== null) {
+      console.error(`${name} is not to be had (${fault}): what needs it is skipped`);
       return null;
     }
     try {
