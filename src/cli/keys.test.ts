@@ -120,7 +120,7 @@ test("init on a seal that opens by itself prints recovery keys, and the vault is
     const made = await operator(["init", "--key-shares", "3", "--key-threshold", "2"]);
     expect(made.out.match(/^Recovery Key \d: \S{44}$/gm)).toHaveLength(3);
     token = /Initial Root Token: (\S+)/.exec(made.out)?.[1] ?? "";
-    await expect.poll(async () => (await operator(["key-status"])).code, { timeout: 5_000 }).toBe(0);
+    await expect.poll(async () => (await operator(["key-status"])).code).toBe(0);
   } finally {
     await running.close();
     running = before;

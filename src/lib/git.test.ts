@@ -8,7 +8,7 @@ import { createGit, GitError, isBranch, isCommit, scrub } from "./git.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "writ-git-"));
 const gitDir = join(folder, "x.git");
-const git = createGit({ gitDir, timeout: 10_000 });
+const git = createGit({ gitDir, timeout: 100_000 });
 beforeAll(async () => {
   await createGit({ gitDir: null }).run(["init", "--bare", "--quiet", "--template=", gitDir]);
 });
@@ -27,8 +27,8 @@ describe("runs", () => {
   test("output, time and file sizes are bounded; an abort ends it", async () => {
     const blob = await git.text(["hash-object", "-w", "--stdin"], { input: Buffer.alloc(100_000) });
     await expect(git.run(["cat-file", "blob", blob], { maxOutput: 1_000 })).rejects.toMatchObject({ reason: "output" });
-    const slow = ["-c", "alias.slow=!sleep 60 & wait", "slow"];
-    // The grandchild holds the pipes: without the group's end this would last its whole minute, longer than a test may.
+    const slow = ["-c", "alias.slow=!sleep 1000 & wait", "slow"];
+    // The grandchild holds the pipes: without the group's end this would last longer than a test may.
     await expect(git.run(slow, { timeout: 200 })).rejects.toMatchObject({ reason: "timeout" });
     const stop = new AbortController();
     const running = git.run(slow, { signal: stop.signal });

@@ -177,7 +177,7 @@ async function fetched(access: Parameters<typeof openRemote>[0]): Promise<string
     environment: remote.environment,
     secrets: remote.secrets,
     protocols: [remote.protocol],
-    timeout: 10_000,
+    timeout: 100_000,
   });
   await git.run(["fetch", "--quiet", "--", remote.url, "+refs/heads/main:refs/writ/head"]);
   return git.text(["rev-parse", "refs/writ/head"]);

@@ -1,6 +1,7 @@
 // A whole API on a real socket in front of a door that a test writes, and a client that sends any bytes at all.
 
 import { type AddressInfo, connect, type Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterEach } from "vitest";
 import { createApp, type AppOptions } from "../../src/api/app.ts";
 import { listen, type Listener, type ListenOptions } from "../../src/api/listener.ts";
@@ -168,6 +169,11 @@ export class Wire {
     while (await this.#more());
     return this.#buffer.toString("latin1");
   }
+}
+
+/** Until it is so; the test's own end is the limit. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await pause(2);
 }
 
 export const requestText = (line: string, headers: readonly string[] = [], body = ""): string =>

@@ -1,9 +1,8 @@
 // The vault's own OpenAPI document makes requests of every kind, right and wrong, by schemathesis: whatever comes, the server
 // answers, with no status of 500 and above, no value of the request in an error, no stack and no path of a file.
-// A run is repeated with WRIT_FUZZ_SEED, which each prints.
+// The seed is always the same, so that no run finds by chance what the one before has not; WRIT_FUZZ_SEED is another one.
 
 import { spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
@@ -15,10 +14,10 @@ import { root } from "../e2e/server.ts";
 import { type Asked, joint, Watch, type WatchOptions } from "./watch.ts";
 
 const python = pythonOf("schemathesis");
-const first = Number(process.env["WRIT_FUZZ_SEED"] ?? randomInt(2 ** 31));
+const first = Number(process.env["WRIT_FUZZ_SEED"] ?? 20_261_125);
 /** Seconds: of what touches only itself, of each round more, and of what others feel. */
 const [most, more, last] = [180, 60, 15];
-const [wanted, rounds] = [20_000, 5];
+const [wanted, rounds] = [20_000, 15];
 const cores = Math.min(availableParallelism(), 4);
 
 /** Left out, as it would end the run: after a seal every answer is 503. */
@@ -124,7 +123,7 @@ beforeAll(async () => {
     documented,
     token: tokenFor,
   });
-}, 120_000);
+});
 
 afterAll(async () => {
   await watch?.close();
@@ -145,7 +144,7 @@ async function fuzz(file: string, seconds: number, seed: number): Promise<void> 
   let said = "";
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding("utf8").on("data", (text: string) => (said += text));
-  const timer = setTimeout(() => child.kill("SIGKILL"), (seconds + 60) * 1000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), (seconds + 600) * 1000);
   const [code] = (await once(child, "close")) as [number | null];
   clearTimeout(timer);
   // 1 where it found something, which the watch then has too.
@@ -183,7 +182,7 @@ function report(): string[] {
 test.skipIf(python === null)(
   "the document drives a fuzzer: every answer is one that a client can read, and tells nothing",
   async () => {
-    console.log(`  seed ${first}: repeat with WRIT_FUZZ_SEED=${first}`);
+    console.log(`  seed ${first}`);
     const others = (path: string): boolean => !hinders.test(path);
     await run(most, (path) => others(path) && !ends.includes(path), first);
     // A slow machine takes longer.
@@ -211,5 +210,5 @@ test.skipIf(python === null)(
     expect(watch.deep).toBeGreaterThan(wanted / 200);
     expect(missed()).toEqual([]);
   },
-  900_000,
+  2_400_000,
 );

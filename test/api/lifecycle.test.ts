@@ -306,10 +306,10 @@ describe("key material", () => {
   it("is overwritten in every buffer that a share comes in", async () => {
     const watch = watchBuffers();
     try {
-      let finish = (): void => {};
+      const slow = Promise.withResolvers<void>();
       const { port } = await start({
         handle: async ({ path }) => {
-          if (path === "slow") await new Promise<void>((resolve) => (finish = resolve));
+          if (path === "slow") await slow.promise;
           return { data: {} };
         },
       });
@@ -324,7 +324,7 @@ describe("key material", () => {
         text.slice(30),
         unseal(),
       );
-      finish();
+      slow.resolve();
       for (let n = 0; n < 4; n++) expect((await held.answer())?.status).toBe(200);
       const cut = new Wire(port);
       await cut.pieces("LIS", requestText("T /v1/a") + unseal());

@@ -90,7 +90,7 @@ describe("LIST and SCAN", () => {
   it("waits behind requests that are not answered yet", async () => {
     const held: (() => void)[] = [];
     const { port, seen } = await start({
-      limits: { headersTimeout: 60, requestTimeout: 120 },
+      limits: { headersTimeout: 1_000, requestTimeout: 2_000 },
       handle: async (request): Promise<Response> => {
         if (request.path.startsWith("slow")) await new Promise<void>((resolve) => held.push(resolve));
         return { data: { path: request.path, operation: request.operation } };
@@ -102,7 +102,7 @@ describe("LIST and SCAN", () => {
     );
     while (held.length < 2) await new Promise(setImmediate);
     // Longer than the timeout for headers, which the dead parser still would be under.
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
     expect(seen.map((request) => request.path)).toEqual(["slow/1", "slow/2"]);
     held[1]?.();
     await wire.send(requestText("GET /v1/very/last"));
@@ -172,13 +172,13 @@ describe("LIST and SCAN", () => {
     const warnings: Error[] = [];
     const warn = (warning: Error): void => void warnings.push(warning);
     process.on("warning", warn);
-    const { port } = await start({ limits: { headersTimeout: 60, requestTimeout: 120, keepAliveTimeout: 5000 } });
+    const { port } = await start({ limits: { headersTimeout: 1_000, requestTimeout: 2_000 } });
     const wire = new Wire(port);
     for (let n = 0; n < 30; n++) {
       await wire.send(list);
       expect((await wire.answer())?.status).toBe(200);
     }
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
     await wire.send(requestText("GET /v1/a"));
     expect((await wire.answer())?.status).toBe(200);
     process.off("warning", warn);

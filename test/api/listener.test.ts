@@ -224,6 +224,7 @@ describe("many requests on one connection", () => {
     const { port, seen } = await start({ handle });
     const wire = new Wire(port);
     await wire.send(post.repeat(700));
+    while (seen.length < 16) await new Promise(setImmediate);
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(seen).toHaveLength(16);
     for (const go of held) go();

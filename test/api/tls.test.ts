@@ -70,7 +70,7 @@ const ask = async (socket: TLSSocket): Promise<string> => {
   return chunk.toString("latin1");
 };
 const curl = async (port: number, ...args: string[]): Promise<string> =>
-  (await promisify(execFile)("curl", ["-sS", "--max-time", "10", ...args, `https://127.0.0.1:${port}/v1/secret/a`]))
+  (await promisify(execFile)("curl", ["-sS", "--max-time", "100", ...args, `https://127.0.0.1:${port}/v1/secret/a`]))
     .stdout;
 
 describe("a TLS listener", () => {
@@ -143,7 +143,7 @@ it("tells a person who looks at / where the API is, and strangers no version", a
   const plain = await start();
   const secure = await start({ listen: { tls: await read(tls("first")) } });
   const look = async (url: string): Promise<string> =>
-    (await promisify(execFile)("curl", ["-sS", "--max-time", "10", "--cacert", file("ours.pem"), url])).stdout;
+    (await promisify(execFile)("curl", ["-sS", "--max-time", "100", "--cacert", file("ours.pem"), url])).stdout;
   const text = await look(`http://127.0.0.1:${plain.port}/`);
   expect(text).toContain(`export VAULT_ADDR=http://127.0.0.1:${plain.port}\n`);
   expect(text).not.toContain("2.0.0");

@@ -57,7 +57,7 @@ export async function startBench(
     log,
     defaultLeaseTtl: 3600,
     maxLeaseTtl: 86_400,
-    auditDeadline: 1_000,
+    auditDeadline: 100_000,
     clusterName: "bench",
     version: "2.0.0",
   });

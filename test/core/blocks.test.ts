@@ -17,7 +17,7 @@ let outside: Outside;
 
 beforeEach(async () => {
   outside = new Outside();
-  h = await world({ plugins: [accounts(outside)], leaseDeadline: 300 });
+  h = await world({ plugins: [accounts(outside)], leaseDeadline: 300, auditDeadline: 100_000 });
   await h.ask("update", "sys/mounts/accounts", { type: "accounts" });
   await h.ask("update", "accounts/roles/db", {});
   await h.ask("update", "sys/policies/acl/maker", {
@@ -994,29 +994,36 @@ test("a secret of a blocked mount seeds nothing until it is restored", async () 
 
 describe("what was under way when the block came", () => {
   /** What is issued or leased waits for it. */
-  const gate = (): (() => void) => {
+  const gate = (): { waiting: number; open: () => void } => {
     const { promise, resolve } = Promise.withResolvers<void>();
     const quotas = h.vault.core?.quotas as unknown as Record<string, unknown>;
-    quotas["leased"] = (_mount: unknown, _path: unknown, _role: unknown, issue: () => unknown) => promise.then(issue);
-    return () => {
-      delete quotas["leased"];
-      resolve();
+    const found = {
+      waiting: 0,
+      open: () => {
+        delete quotas["leased"];
+        resolve();
+      },
     };
+    quotas["leased"] = (_mount: unknown, _path: unknown, _role: unknown, issue: () => unknown) => {
+      found.waiting += 1;
+      return promise.then(issue);
+    };
+    return found;
   };
 
   test("leaves no token", async () => {
     const alice = (await login(h, "alice")).client_token;
     for (const what of ["person/userpass/alice", "mapping/userpass/alice", "mount/auth/userpass"]) {
       const fresh = (await login(h, "alice")).client_token;
-      const open = gate();
+      const held = gate();
       const creating = refusal(h.ask("update", "auth/token/create-orphan", { policies: ["maker"] }, fresh));
       const entering = refusal(login(h, "alice"));
       const wrapping = refusal(h.ask("read", "secret/app/one", {}, fresh, { wrapTtl: 60 }));
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      while (held.waiting < 3) await new Promise(setImmediate);
       const release = holdRevocation();
       await block(what);
       const stored = await tokensLeft();
-      open();
+      held.open();
       expect([await creating, await entering, await wrapping]).toEqual([denied, denied, denied]);
       expect(await tokensLeft()).toBe(stored);
       release();
@@ -1033,12 +1040,12 @@ describe("what was under way when the block came", () => {
       ["mount/accounts", "denied: permission denied; all below accounts/ is blocked"],
     ] as const) {
       const alice = (await login(h, "alice")).client_token;
-      const open = gate();
+      const held = gate();
       const making = refusal(h.ask("read", "accounts/creds/db", {}, alice));
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      while (held.waiting < 1) await new Promise(setImmediate);
       const release = holdRevocation();
       await block(what);
-      open();
+      held.open();
       expect(await making).toBe(text);
       release();
       expect(outside.made).toBe(0);
@@ -1053,11 +1060,11 @@ describe("what was under way when the block came", () => {
     await h.ask("update", "auth/approle/role/ci", { token_policies: ["maker"] });
     const { role_id } = (await h.ask("read", "auth/approle/role/ci/role-id")).data as { role_id: string };
     const { client_token: alice, entity_id: id } = await login(h, "alice");
-    const { promise, resolve } = Promise.withResolvers<void>();
-    h.tape.block = promise;
+    const [reached, { promise, resolve }] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    h.tape.block = () => (reached.resolve(), promise);
     const secret_id = "0123456789abcdef0123456789abcdefXYZ";
     const issuing = h.ask("update", "auth/approle/role/ci/custom-secret-id", { secret_id }, alice);
-    await new Promise((wake) => setTimeout(wake, 20));
+    await reached.promise;
     const core = h.vault.core;
     if (!core) throw new Error("sealed");
     const by = { display_name: "root", entity_id: "" };

@@ -25,8 +25,8 @@ const userpass = createUserpass(new Passwords({ N: 16, r: 1, p: 1 }));
 
 export interface AuditTape {
   readonly lines: string[];
-  /** While set, writes wait for it. */
-  block: Promise<void> | null;
+  /** While set, writes wait for what it gives. */
+  block: (() => Promise<void>) | null;
   fail: boolean;
 }
 
@@ -37,7 +37,7 @@ export function tapePlugin(tape: AuditTape): AuditPlugin {
     head: async () => null,
     read: async () => [],
     write: async (batch: Batch) => {
-      if (tape.block !== null) await tape.block;
+      if (tape.block !== null) await tape.block();
       if (tape.fail) throw new Error("the tape is broken");
       tape.lines.push(...batch.lines.map((line) => Buffer.from(line).toString("utf8").trimEnd()));
     },
@@ -83,6 +83,7 @@ export interface HarnessOptions {
   readonly plugins?: readonly MountPlugin[];
   /** Milliseconds. */
   readonly leaseDeadline?: number;
+  readonly auditDeadline?: number;
   /** Of a vault that is in `storage` already. */
   readonly known?: { readonly root: string; readonly shares: readonly Uint8Array[] };
   readonly allowUnauthenticated?: readonly string[];
@@ -110,7 +111,7 @@ async function openVault(
     log: createLogger({ level: "debug", write: (line) => void log.push(line), now: clock.now }),
     defaultLeaseTtl: 3600,
     maxLeaseTtl: 86_400,
-    auditDeadline: 200,
+    auditDeadline: options.auditDeadline ?? 200,
     leaseDeadline: options.leaseDeadline ?? 5_000,
     clusterName: "test",
     allowUnauthenticated: options.allowUnauthenticated ?? [],

@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { VaultError } from "../../src/sdk/errors.ts";
 import type { Operation } from "../../src/sdk/request.ts";
+import { turns } from "../conformance/probe.ts";
 import { accounts, hang, World } from "./accounts.ts";
 import { declare, type Harness, harness, type HarnessOptions, mountOf, refusal, setOf } from "./harness.ts";
 
@@ -50,15 +51,16 @@ async function expectNothing(h: Harness): Promise<void> {
 
 /** Until the plugin's work of this moment is done and written. */
 async function settle(h: Harness): Promise<void> {
-  for (let turn = 0; turn < 5; turn++) {
+  for (let round = 0; round < 5; round++) {
     await h.vault.tick();
+    await turns();
     await pause(2);
   }
 }
 
 /** Deadlines are real time: waits for what they lead to, however slow the machine is. */
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 1_000 && !(await holds()); tries++) await pause(5);
+  while (!(await holds())) await pause(5);
 }
 
 describe("making a lease", () => {
@@ -173,7 +175,7 @@ describe("making a lease", () => {
   });
 
   it("ends what a create makes after its deadline", async () => {
-    const { h, world } = await prepared({ leaseDeadline: 30 });
+    const { h, world } = await prepared({ leaseDeadline: 300 });
     const gate = Promise.withResolvers<void>();
     world.onCreate = () => gate.promise;
     expect(await refusal(h.ask("read", "db/creds/app"))).toMatch(/^upstream: what was asked for was not made within/);
@@ -190,7 +192,7 @@ describe("making a lease", () => {
     const gate = Promise.withResolvers<void>();
     world.onCreate = () => gate.promise;
     expect(await refusal(h.ask("read", "db/creds/app"))).toMatch(/^upstream/);
-    await pause(120);
+    await until(() => world.ended.size > 0);
     await settle(h);
     expect([...world.ended.values()]).toEqual([1]);
     await expectNothing(h);
@@ -384,7 +386,7 @@ describe("renewing a lease", () => {
   });
 
   it("changes nothing where the plugin fails or hangs, and does not stand in the way of revoking", async () => {
-    const { h, world } = await prepared({ leaseDeadline: 400 });
+    const { h, world } = await prepared({ leaseDeadline: 1_000 });
     const { id } = await got(h);
     for (const [behave, text] of [
       [() => Promise.reject(new VaultError("upstream", "no")), /^upstream: no$/],
@@ -394,10 +396,10 @@ describe("renewing a lease", () => {
       expect(await refusal(h.ask("update", "sys/leases/renew", { lease_id: id }))).toMatch(text);
       expect(await lookup(h, id)).toMatchObject({ ttl: 600, last_renewal: null });
     }
-    const gate = Promise.withResolvers<void>();
-    world.onRenew = () => gate.promise;
+    const [reached, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    world.onRenew = () => (reached.resolve(), gate.promise);
     const renewing = h.ask("update", "sys/leases/renew", { lease_id: id });
-    await pause(2);
+    await reached.promise;
     expect(await refusal(h.ask("update", "sys/leases/renew", { lease_id: id }))).toMatch(/^conflict/);
     await h.ask("update", "sys/leases/revoke", { lease_id: id });
     gate.resolve();

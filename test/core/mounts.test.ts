@@ -313,7 +313,7 @@ describe("a move", () => {
     }
     expect(await refusal(h.ask("read", `sys/remount/status/${ids[2]}`))).toMatch(/^not_found/);
     for (const id of ids.slice(3)) expect(await status(h, id)).toBe("success");
-  }, 60_000);
+  });
 });
 
 describe("the plugin catalogue", () => {

@@ -3,6 +3,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { VaultError } from "../../src/sdk/errors.ts";
+import { turns } from "../conformance/probe.ts";
 import { accounts, World } from "./accounts.ts";
 import { type Harness, harness, refusal } from "./harness.ts";
 
@@ -26,8 +27,9 @@ const shown = async (h: Harness) => (await h.ask("read", path)).data ?? {};
 
 /** Revocations run and their outcomes are written. */
 async function settle(h: Harness): Promise<void> {
-  for (let turn = 0; turn < 10; turn += 1) {
+  for (let round = 0; round < 10; round += 1) {
     await h.vault.tick();
+    await turns();
     await pause(2);
   }
 }

@@ -7,6 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { VaultError } from "../../src/sdk/errors.ts";
 import type { LeaseEntry } from "../../src/core/leases/store.ts";
+import { turns } from "../conformance/probe.ts";
 import { accounts, World } from "../core/accounts.ts";
 import { type Harness, harness } from "../core/harness.ts";
 import { type Entries, FaultyStore } from "./store.ts";
@@ -161,6 +162,7 @@ async function settle(h: Harness): Promise<void> {
   for (let turn = 0; turn < 3; turn++) {
     await h.vault.core?.tasks.run().catch(() => {});
     await h.vault.tick().catch(() => {});
+    await turns();
     await pause(1);
   }
 }

@@ -30,5 +30,5 @@ test.concurrent.each(["sqlite", "file"])(
     expect(model.answered).toBeGreaterThan(rounds * 8);
     expect(Math.min(rotations, rekeys, commit)).toBeGreaterThan(0);
   },
-  900_000,
+  1_800_000,
 );

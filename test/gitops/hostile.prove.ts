@@ -10,8 +10,8 @@ import { patience, remotes, WebRemote } from "./hostile/remotes.ts";
 import { World } from "./hostile/world.ts";
 import { sweep } from "./kit.ts";
 
-/** What a wake needs to become a fetch. */
-const moment = 500;
+/** What a wake needs to become a fetch, at most; it is waited for only where nothing else shows. */
+const moment = 20_000;
 
 test("there are enough attacks, each with a name of its own, and every defence is attacked", () => {
   const attacks = [
@@ -64,19 +64,21 @@ describe.each(attacked)("without %s", (defence) => {
 
   for (const { name, send, fetches = 0 } of sent(defence)) {
     test(`${name} does harm`, async () => {
-      const before = world.around.fetches() + fetches;
-      const begun = performance.now();
-      const memory = world.watch();
-      const answer = await send(world);
-      const taken = memory.end();
-      const seconds = fetches === 0 ? 0 : Math.ceil((performance.now() - begun) / 1_000);
-      const woken = await world.woken(before + seconds, moment);
-      const harm = await world.harm(world.good, taken);
-      expect([
-        ...harm,
-        ...(woken ? ["the server looked"] : []),
-        ...(answer === 999 ? ["it waits for ever"] : []),
-      ]).not.toEqual([]);
+      const attack = async (): Promise<readonly string[]> => {
+        const before = world.around.fetches() + fetches;
+        const begun = performance.now();
+        const memory = world.watch();
+        const answer = await send(world);
+        const taken = memory.end();
+        const seconds = fetches === 0 ? 0 : Math.ceil((performance.now() - begun) / 1_000);
+        const harm = await world.harm(world.good, taken);
+        if (harm.length > 0 || answer === 999) return [...harm, ...(answer === 999 ? ["it waits for ever"] : [])];
+        return (await world.woken(before + seconds, moment)) ? ["the server looked"] : [];
+      };
+      // How often a server looks depends on the machine, too.
+      let harm: readonly string[] = [];
+      for (let tries = 0; tries < 3 && harm.length === 0; tries++) harm = await attack();
+      expect(harm).not.toEqual([]);
     });
   }
   for (const { name, make, clone = false } of pushed(defence)) {
@@ -99,7 +101,7 @@ test.each(remotes)("without $defence $name does harm", async ({ defence, turn })
   const world = await worldWithout(defence, { remote });
   turn(remote, world);
   const memory = world.watch();
-  const { running } = await world.sync({ wait: "4s" });
+  const { running } = await world.sync({ wait: "15s" });
   const harm = await world.harm(world.good, memory.end());
   expect([...harm, ...remote.lured, ...(running ? ["it waits for ever"] : [])]).not.toEqual([]);
   await world.close();

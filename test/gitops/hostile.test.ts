@@ -15,7 +15,7 @@ beforeAll(async () => {
   const remote = await WebRemote.open();
   world = await World.open();
   web = { remote, world: await World.open({ remote, patience }) };
-}, 60_000);
+});
 afterAll(async () => {
   await world.close();
   await web.world.close();
@@ -60,7 +60,7 @@ describe("remotes", () => {
   test.each(remotes)("$name", async ({ turn, says }) => {
     turn(web.remote, web.world);
     const memory = web.world.watch();
-    const status = await web.world.sync({ wait: "5s" });
+    const status = await web.world.sync();
     expect(status.state, reason(status)).toBe("failed");
     expect(reason(status)).toMatch(says);
     expect(await web.world.harm(web.world.good, memory.end())).toEqual([]);

@@ -271,10 +271,10 @@ describe("writes", () => {
     const view = barrier.view("x/");
     await view.write([{ key: "first", value: {} }]);
     gate.written.length = 0;
-    const go = Promise.withResolvers<void>();
-    gate.before = () => go.promise;
+    const [begun, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    gate.before = () => (begun.resolve(), go.promise);
     const early = [1, 2, 3].map((n) => view.write([{ key: `a${n}`, value: { n }, expect: "absent" }]));
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await begun.promise;
     const late = [1, 2, 3].map((n) => view.write([{ key: `b${n}`, value: { n }, expect: "absent" }]));
     const same = view.write([{ key: "b1", value: { again: true } }]);
     go.resolve();
@@ -330,10 +330,10 @@ describe("writes", () => {
   test("that wait are refused at seal, and leave nothing behind", async () => {
     const view = barrier.view("x/");
     await view.write([{ key: "first", value: {} }]);
-    const go = Promise.withResolvers<void>();
-    gate.before = () => go.promise;
+    const [begun, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    gate.before = () => (begun.resolve(), go.promise);
     const under = view.write([{ key: "under", value: {} }]);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await begun.promise;
     const waiting = view.write([{ key: "waiting", value: {} }]);
     barrier.seal();
     await expect(waiting).rejects.toEqual(code("sealed"));

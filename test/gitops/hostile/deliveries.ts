@@ -63,7 +63,7 @@ function bytesOf(message: Message): Buffer {
 export async function exchange(
   port: number,
   parts: Iterable<Buffer> | AsyncIterable<Buffer>,
-  patience = 10_000,
+  patience = 60_000,
 ): Promise<number> {
   const socket = connect(port, "127.0.0.1");
   let said = "";
@@ -257,13 +257,13 @@ const bulky: readonly Delivery[] = [
     name: "headers that never end",
     defence: "patience",
     answer: [408],
-    send: (world) => exchange(world.port, [bare({}).subarray(0, 60)], 4_000),
+    send: (world) => exchange(world.port, [bare({}).subarray(0, 60)], 20_000),
   },
   {
     name: "a body that never ends",
     defence: "patience",
     answer: [0, 408],
-    send: (world) => exchange(world.port, [bytesOf({}).subarray(0, -10)], 4_000),
+    send: (world) => exchange(world.port, [bytesOf({}).subarray(0, -10)], 20_000),
   },
   row("a length and chunks", "strictParser", 400, {
     body: `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`,

@@ -70,7 +70,7 @@ export interface HostileRemote {
 }
 
 /** Seconds that a fetch may take there. */
-export const patience = 2;
+export const patience = 5;
 
 function endless(response: ServerResponse): void {
   response.writeHead(200, { "content-type": "text/plain" });

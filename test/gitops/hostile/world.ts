@@ -31,8 +31,8 @@ const pace: readonly Edit[] = [
     from: "const maxMemory = 1024 * 1024 * 1024;",
     to: "const maxMemory = 256 * 1024 * 1024;",
   },
-  { file: "api/limits.ts", from: "headersTimeout: 10_000", to: "headersTimeout: 300" },
-  { file: "api/limits.ts", from: "requestTimeout: 90_000", to: "requestTimeout: 1_500" },
+  { file: "api/limits.ts", from: "headersTimeout: 10_000", to: "headersTimeout: 2_000" },
+  { file: "api/limits.ts", from: "requestTimeout: 90_000", to: "requestTimeout: 4_000" },
 ];
 
 export function copyProgram(folder: string, edits: readonly Edit[]): string {
@@ -128,7 +128,7 @@ export class World {
     writeFileSync(join(folder, "writ/hook.secret"), `${secret}\n`, { mode: 0o600 });
     writeFileSync(
       join(folder, "writ/writ.yaml"),
-      config(port, options.remote?.url ?? upstream.dir, options.patience ?? 8),
+      config(port, options.remote?.url ?? upstream.dir, options.patience ?? 50),
     );
     const running = startProcess(process.execPath, [main, "server", "--config", join(folder, "writ/writ.yaml")], {
       cwd: join(folder, "cwd"),
