@@ -5,8 +5,9 @@ export default defineConfig({
     root: `${import.meta.dirname}/..`,
     include: ["src/**/*.test.ts", "test/**/*.test.ts"],
     // For what hangs: a busy machine makes no test fail.
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
+    expect: { poll: { timeout: 200_000 } },
     pool: "forks",
   },
 });

@@ -9,10 +9,10 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:http";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { performance } from "node:perf_hooks";
+import { freePort } from "../e2e/server.ts";
 import { base, reader, repository } from "./documents.mjs";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -44,14 +44,6 @@ function commit(dir, files) {
   return git(dir, ["rev-parse", "refs/heads/main"]);
 }
 
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  return port;
-}
-
 function client(port) {
   const agent = new Agent({ keepAlive: true });
   return (method, path, { token, body, headers } = {}) =>
@@ -77,13 +69,16 @@ function client(port) {
     });
 }
 
-async function until(what, ms, check) {
-  const end = performance.now() + ms;
+/** For what hangs. */
+const patienceMs = 120_000;
+
+async function until(what, check) {
+  const end = performance.now() + patienceMs;
   while (performance.now() < end) {
     if (await check().catch(() => false)) return;
     await sleep(5);
   }
-  throw new Error(`waited ${ms} ms for ${what}`);
+  throw new Error(`waited ${patienceMs} ms for ${what}`);
 }
 
 /** A server that serves what a client reads, and follows an empty repository. */
@@ -118,16 +113,12 @@ log: { level: error }
   });
   children.add(child);
   const call = client(port);
-  await until("the server", 20_000, async () => (await call("GET", "sys/health")).status === 501);
+  await until("the server", async () => (await call("GET", "sys/health")).status === 501);
   const { keys, root_token: token } = (
     await call("PUT", "sys/init", { body: { secret_shares: 1, secret_threshold: 1 } })
   ).body;
   await call("PUT", "sys/unseal", { body: { key: keys[0] } });
-  await until(
-    "the first commit",
-    20_000,
-    async () => (await call("GET", "sys/gitops/status", { token })).body.data.in_sync,
-  );
+  await until("the first commit", async () => (await call("GET", "sys/gitops/status", { token })).body.data.in_sync);
   const secrets = { bench: { a: "b" }, bench2: { a: "b" }, seed: { password: "correct-horse-battery" } };
   for (const [name, data] of Object.entries(secrets))
     await call("POST", `secret/data/${name}`, { token, body: { data } });
@@ -159,11 +150,7 @@ async function live(server, head, path) {
   const begun = performance.now();
   const { status } = await server.call("POST", "sys/gitops/webhook", { body, headers });
   if (status !== 202) throw new Error(`the delivery was answered with ${status}`);
-  await until(
-    "the change",
-    120_000,
-    async () => (await server.call("GET", path, { token: server.reader })).status === 200,
-  );
+  await until("the change", async () => (await server.call("GET", path, { token: server.reader })).status === 200);
   return performance.now() - begun;
 }
 

@@ -9,10 +9,10 @@ import { once } from "node:events";
 import { createReadStream, existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:http";
-import { createServer } from "node:net";
 import { cpus, tmpdir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { environmentOf } from "../../.ci/tools.mjs";
+import { freePort } from "../e2e/server.ts";
 
 const root = resolve(import.meta.dirname, "../..");
 /** Rates as shares of the bare server's, which is loaded with the same or, where it is named, another measure. */
@@ -46,14 +46,6 @@ function started(child) {
 const start = (args, environment = {}) =>
   started(spawn(process.execPath, args, options({ ...process.env, ...environment })));
 
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  return port;
-}
-
 /** A client of one server: call(method, path, body) gives { status, text }. */
 function client(port, token) {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
@@ -75,7 +67,7 @@ function client(port, token) {
 }
 
 async function until(what, check, everyMs = 20) {
-  for (let tries = 0; tries < 10_000 / everyMs; tries++) {
+  for (let tries = 0; tries < 100_000 / everyMs; tries++) {
     if (await check().catch(() => false)) return;
     await new Promise((done) => setTimeout(done, everyMs));
   }
@@ -195,7 +187,7 @@ function load(folder, { port, token, pid }, label, only, rounds) {
     execFile(
       process.execPath,
       [...args, "--label", label, "--only", only, "--budget", budgetOf(rounds)],
-      { cwd: folder, timeout: 120_000, env: { ...process.env, ...wrk } },
+      { cwd: folder, timeout: 300_000, env: { ...process.env, ...wrk } },
       (error, stdout) => (error ? fail(error) : done(JSON.parse(stdout.trim().split("\n").at(-1)))),
     );
   });

@@ -54,19 +54,16 @@ async function recorded(client: string, run: (address: string) => Promise<void>)
   }
 }
 
-test("node-vault", () => recorded("node-vault", (address) => callNodeVault(address, folder)), 120_000);
+test("node-vault", () => recorded("node-vault", (address) => callNodeVault(address, folder)));
 
 const python = pythonOf("hvac");
-test.skipIf(python === null)(
-  "hvac",
-  () =>
-    recorded("hvac", async (address) => {
-      const script = fileURLToPath(new URL("./hvac_calls.py", import.meta.url));
-      const env = { ...python?.env, VAULT_ADDR: address, AUDIT_FOLDER: folder };
-      const { code, stderr } = await runToEnd("python3", [script], { env });
-      if (code !== 0) throw new Error(stderr);
-    }),
-  120_000,
+test.skipIf(python === null)("hvac", () =>
+  recorded("hvac", async (address) => {
+    const script = fileURLToPath(new URL("./hvac_calls.py", import.meta.url));
+    const env = { ...python?.env, VAULT_ADDR: address, AUDIT_FOLDER: folder };
+    const { code, stderr } = await runToEnd("python3", [script], { env });
+    if (code !== 0) throw new Error(stderr);
+  }),
 );
 
 test.skipIf(python === null)("together they ask for every route, and see what others see there", async () => {

@@ -87,7 +87,7 @@ beforeAll(async () => {
   }
   await server.must("POST", "secret/data/small", { data: { a: "b" } });
   await server.must("POST", "secret/data/large", { data: { a: "a".repeat(400_000) } });
-}, 120_000);
+});
 
 afterAll(async () => {
   for (const crowd of crowds) crowd.kill();

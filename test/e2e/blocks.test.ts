@@ -5,12 +5,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import vaultClient from "node-vault";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { blocksOf } from "./pages.ts";
 import { freePort, git, main, type Result, type Running, runToEnd, startProcess, until } from "./server.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 90_000 });
 
 const folder = mkdtempSync(join(tmpdir(), "writ-blocks-"));
 const clone = join(folder, "data", "policies");
@@ -24,7 +21,7 @@ async function start(): Promise<void> {
     env: { ...env, WRIT_PORT: url.port, WRIT_DATA: join(folder, "data") },
     cwd: folder,
   });
-  await quickstart.says("In another terminal", 60_000);
+  await quickstart.says("In another terminal");
 }
 
 beforeAll(async () => {

@@ -34,7 +34,7 @@ beforeAll(async () => {
     env: { ...environment, WRIT_PORT: String(port), WRIT_DATA: data },
     cwd: folder,
   });
-  await quickstart.says("In another terminal", 60_000);
+  await quickstart.says("In another terminal");
   const text = readFileSync(join(data, "quickstart.env"), "utf8");
   alicePassword = /ALICE_PASSWORD='?([^'\n]+)/.exec(text)?.[1] ?? "";
   environment["VAULT_TOKEN"] = /VAULT_TOKEN='?([^'\n]+)/.exec(text)?.[1] ?? "";

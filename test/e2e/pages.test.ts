@@ -5,12 +5,9 @@ import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wri
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
-import { afterAll, expect, test, vi } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { allBlocks, blocksOf, operations, pages, spansOf } from "./pages.ts";
 import { freePort, git, main, type Result, root, type Running, runToEnd, startProcess, until } from "./server.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 const folder = mkdtempSync(join(tmpdir(), "writ-pages-"));
 const at = (...names: readonly string[]): string => join(folder, ...names);
@@ -220,7 +217,7 @@ test("the example policies' page", async () => {
   const port = await freePort();
   const more = { WRIT_PORT: String(port), WRIT_DATA: at("data") };
   const quickstart = start("writ quickstart", folder, more);
-  await quickstart.says("In another terminal", 60_000);
+  await quickstart.says("In another terminal");
   const clone = at("data", "policies");
   const [rule = ""] = blocksOf("policies/README.md", "Try it", "yaml");
   writeFileSync(join(clone, "payments.yaml"), readFileSync(join(clone, "payments.yaml"), "utf8") + rule);

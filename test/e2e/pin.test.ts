@@ -6,11 +6,8 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
-import { freePort, git, type Result, type Running, runWrit, startWrit } from "./server.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { freePort, git, type Result, type Running, runWrit, startWrit, until } from "./server.ts";
 
 const policy = (name: string, more = ""): string => `apiVersion: writ/v1
 kind: Policy
@@ -46,6 +43,13 @@ async function start(): Promise<void> {
   await running.says("server started");
 }
 
+/** `writ sync`, which waits half a minute, until the run is over. */
+const sync = (...args: readonly string[]): Promise<Result> =>
+  until("the run to be over", async () => {
+    const result = await writ("sync", ...args);
+    return !result.stderr.includes("the run is not over yet") && result;
+  });
+
 interface Live {
   readonly state: string;
   readonly applied_commit: { readonly commit: string } | null;
@@ -70,7 +74,7 @@ beforeAll(async () => {
 seal: { type: shamir }
 listeners: [{ address: "127.0.0.1:${port}" }]
 audit: [{ type: file, path: audit.log }]
-gitops: { remote: ${folder}/remote.git, allow_file_remote: true, poll_interval: 1h, max_deletions: 0 }
+gitops: { remote: ${folder}/remote.git, allow_file_remote: true, poll_interval: 1h, limits: { fetch_timeout: 1h }, max_deletions: 0 }
 cache_path: cache
 `,
   );
@@ -80,10 +84,10 @@ cache_path: cache
   share = /^Unseal Key 1: (.+)$/m.exec(stdout)?.[1] ?? "";
   environment["VAULT_TOKEN"] = /^Initial Root Token: (.+)$/m.exec(stdout)?.[1] ?? "";
   expect((await sealed("operator", "unseal")).stdout).toBe("Unsealed\n");
-  expect((await writ("sync")).code).toBe(0);
+  expect((await sync()).code).toBe(0);
   good = await git(work, "rev-parse", "HEAD");
   bad = await push("evil.yaml", many);
-  expect((await writ("sync")).code).toBe(0);
+  expect((await sync()).code).toBe(0);
 });
 afterAll(async () => {
   await running?.kill();
@@ -113,7 +117,7 @@ test("one command makes the good commit live, and says what it deletes", async (
 
 test("it stays whatever is pushed; status, sync, plan and measurements say so", async () => {
   await push("more.yaml", policy("more"));
-  const synced = await writ("sync");
+  const synced = await sync();
   expect([synced.code, synced.stdout]).toEqual([1, expect.stringMatching(/^Pinned .*the branch has 2 commits more$/m)]);
   expect((await writ("status")).stdout).toMatch(/^Pinned .*4711/m);
   const plan = await writ("plan", good);
@@ -134,10 +138,8 @@ test("it is moved at once while the forge takes calls and answers none", async (
   // Whoever opens it waits for ever.
   await promisify(execFile)("mkfifo", [head]);
   expect((await writ("write", "sys/gitops/sync", "wait=0s")).code).toBe(0);
-  const begun = performance.now();
+  // A fetch would have an hour.
   for (const commit of [bad, good]) expect((await writ("pin", commit, "--reason", reason)).code).toBe(0);
-  // A fetch would have a minute.
-  expect(performance.now() - begun).toBeLessThan(40_000);
   expect(await live()).toMatchObject({ applied_commit: { commit: good } });
   await rename(`${head}.away`, head);
 });
@@ -147,7 +149,7 @@ test("it stays over a restart without the forge", async () => {
   await rename(join(folder, "remote.git"), join(folder, "away.git"));
   await start();
   expect((await sealed("operator", "unseal")).code).toBe(0);
-  const { code, stdout } = await writ("sync");
+  const { code, stdout } = await sync();
   expect([code, stdout]).toEqual([1, expect.stringMatching(/^Pinned .*the branch has 2 commits more$/m)]);
   expect(stdout).toMatch(/^Error +the branch could not be read, the pinned commit stays/m);
   expect(await live()).toMatchObject({ state: "pinned", applied_commit: { commit: good } });
@@ -162,11 +164,11 @@ test("it stays when the branch is rewritten, and unpin waits for a word then", a
   const root = await git(work, "commit-tree", "-m", "Another beginning", `${good}^{tree}`);
   await git(work, "reset", "--quiet", "--hard", root);
   const rewritten = await push("fresh.yaml", policy("fresh"), "--force");
-  expect((await writ("sync")).code).toBe(1);
+  expect((await sync()).code).toBe(1);
   expect(await live()).toMatchObject({ applied_commit: { commit: good } });
   const { code, stdout } = await writ("unpin");
   expect([code, stdout]).toEqual([1, expect.stringContaining(`writ sync --allow-rewind ${rewritten}`)]);
-  expect((await writ("sync", "--allow-rewind", rewritten)).code).toBe(0);
+  expect((await sync("--allow-rewind", rewritten)).code).toBe(0);
   const again = await writ("unpin");
   expect([again.code, again.stderr]).toEqual([0, "writ: nothing was pinned\n"]);
   // What was live before the branch was rewritten can still be had.

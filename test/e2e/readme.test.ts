@@ -4,12 +4,9 @@
 import { mkdtemp, readdir, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { blocksOf } from "./pages.ts";
 import { freePort, root, type Running, runToEnd, runWrit, startProcess } from "./server.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 let checkout = "";
 let running: Running | null = null;
@@ -33,7 +30,7 @@ afterAll(async () => {
 async function start(command: string): Promise<void> {
   const [program = "", ...args] = command.split(" ");
   running = startProcess(program, args, { cwd: checkout, env: environment });
-  await running.says("In another terminal", 60_000);
+  await running.says("In another terminal");
 }
 
 test("the first block starts a vault; the others do what the page says, in one shell", async () => {

@@ -93,7 +93,7 @@ describe("writ seal", () => {
     const begun = performance.now();
     const { code, out } = await writ(`http://127.0.0.1:${typeof bound === "object" ? bound?.port : 0}`, "t", "seal");
     expect([code, sealed]).toEqual([0, true]);
-    expect(performance.now() - begun).toBeLessThan(10_000);
+    expect(performance.now() - begun).toBeLessThan(40_000);
     expect(out).toContain("no answer within 2.5 s");
   });
 });
@@ -124,11 +124,11 @@ describe("writ seal --revoke-first", () => {
     const { h, world, address } = await prepared();
     const id = await got(h);
     world.onRevoke = () => Promise.reject(new VaultError("upstream", "the database is away"));
-    const { code, out, err } = await writ(address, h.root, "seal", "--revoke-first", "--timeout", "1s");
+    const { code, out, err } = await writ(address, h.root, "seal", "--revoke-first", "--timeout", "3s");
     expect([code, isSealed(h)]).toEqual([2, false]);
     expect(out).toMatch(new RegExp(`\\n${id}: the database is away, after \\d attempts?\\n$`));
     expect(err).toMatch(
-      /1 outside account could not be ended within 1 s.*The vault is not sealed: writ seal does that at once/,
+      /1 outside account could not be ended within 3 s.*The vault is not sealed: writ seal does that at once/,
     );
     // The stop is over.
     world.onRevoke = async () => {};

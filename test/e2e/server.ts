@@ -8,22 +8,33 @@ import { fileURLToPath } from "node:url";
 export const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 export const root = fileURLToPath(new URL("../../", import.meta.url));
 
-/** A port that is free now. */
+/** Ports that each process has to itself, more or less, and how many it has been given. */
+const own = 20;
+let given = 0;
+
+/** A port that is free, and stays so until somebody listens there: it is below those that the kernel gives to whoever asks
+ *  for any port or connects, and other tests have others. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+  for (let tries = 0; tries < own; tries++) {
+    const port = 10_000 + (process.pid % 1_000) * own + (given++ % own);
+    const server = createServer().listen(port, "127.0.0.1");
+    const free = await once(server, "listening").then(
+      () => true,
+      () => false,
+    );
+    if (!free) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
+  throw new Error("no port is free");
 }
 
 /** Asks again until `check` gives something; its last error, or what it was for, when `ms` have passed. */
 export async function until<T>(
   what: string,
   check: () => Promise<T | null | false | undefined>,
-  ms = 20_000,
+  ms = 150_000,
 ): Promise<T> {
   const deadline = Date.now() + ms;
   let last: unknown = null;
@@ -58,7 +69,7 @@ export interface Running {
   /** Both streams, so far. */
   output(): string;
   /** Resolves once the output has `text`; rejects where the process ends first. */
-  says(text: string, ms?: number): Promise<void>;
+  says(text: string): Promise<void>;
   /** The exit code, once it has ended by itself; null where a signal ended it. */
   ended(): Promise<number | null>;
   /** SIGTERM, and the exit code. */
@@ -90,8 +101,8 @@ export function startProcess(
   return {
     child,
     output: () => output,
-    says: async (text, ms = 30_000) => {
-      await until(`the output ${JSON.stringify(text)}`, async () => output.includes(text) || over(), ms).catch(
+    says: async (text) => {
+      await until(`the output ${JSON.stringify(text)}`, async () => output.includes(text) || over()).catch(
         (error: unknown) => {
           throw new Error(`${error instanceof Error ? error.message : ""}; it said:\n${output}`);
         },
@@ -138,7 +149,7 @@ export function runToEnd(
         cwd: options.cwd ?? root,
         env: cleanEnvironment(options.env),
         maxBuffer: 256 * 1024 * 1024,
-        timeout: 60_000,
+        timeout: 200_000,
       },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === "number" ? error.code : null;

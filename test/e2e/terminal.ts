@@ -46,7 +46,7 @@ export async function inTerminal(
     readonly seconds?: number;
   } = {},
 ): Promise<Seen> {
-  const { env, cwd = root, columns = 80, seconds = 20 } = options;
+  const { env, cwd = root, columns = 80, seconds = 150 } = options;
   const task = {
     argv,
     steps,

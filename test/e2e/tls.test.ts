@@ -3,11 +3,8 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { freePort, type Result, type Running, runToEnd, runWrit, startWrit } from "./server.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const folder = mkdtempSync(join(tmpdir(), "writ-tls-"));
 const at = (name: string): string => join(folder, name);
@@ -70,7 +67,7 @@ afterAll(async () => {
 });
 
 const curl = (...args: readonly string[]): Promise<Result> =>
-  runToEnd("curl", ["--silent", "--show-error", "--max-time", "20", ...args], { cwd: folder });
+  runToEnd("curl", ["--silent", "--show-error", "--max-time", "150", ...args], { cwd: folder });
 const trusted = ["--cacert", "ca.pem"];
 /** What openssl says of a handshake; it sends nothing else. */
 const handshake = async (name: keyof typeof ports, ...args: readonly string[]): Promise<string> => {

@@ -78,7 +78,7 @@ describe("unattended", () => {
     }
   });
 
-  test("under a passphrase: age-encryption opens it", { timeout: 60_000 }, async () => {
+  test("under a passphrase: age-encryption opens it", async () => {
     const passphrase = "correct horse battery staple";
     const rootKey = randomBytes(32);
     const settings = { passphrase_file: fileOf(`${passphrase}\n`) };

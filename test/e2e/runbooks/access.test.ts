@@ -1,11 +1,8 @@
 // The runbooks about people and their tokens, run as they stand on the operations page.
 
-import { afterEach, beforeEach, expect, vi } from "vitest";
+import { afterEach, beforeEach, expect } from "vitest";
 import { until } from "../server.ts";
 import { Machine, onLinux } from "./machine.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 let machine: Machine;
 beforeEach(async () => {

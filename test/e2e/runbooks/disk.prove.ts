@@ -5,11 +5,9 @@ import { execFileSync } from "node:child_process";
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, expect, test, vi } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { until } from "../server.ts";
 import { Machine } from "./machine.ts";
-
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 /** A user who is not root may be one by asking. */
 const asRoot = (...command: string[]): [string, string[]] => {
@@ -105,12 +103,16 @@ test.skipIf(!canMount())("Disk full", async () => {
   await one.says('"message":"audit device has caught up","device":"file"');
 
   // The required one's: fail closed.
-  room = fill(required);
-  const [reading, writing] = await Promise.all([read(), write()]);
+  // A commit that is under way makes room at its end.
+  const { makeRoom, reading, writing } = await until("the required device to fail", async () => {
+    const again = fill(required);
+    const [asked, written] = await Promise.all([read(), write()]);
+    return asked.status !== 200 && written.status !== 200 && { makeRoom: again, reading: asked, writing: written };
+  });
   book.sees(reading.body);
   expect([reading.status, writing.status]).toEqual([500, 500]);
   expect(one.log()).not.toContain("sealing");
-  room();
+  makeRoom();
   await until("a read", async () => (await read()).status === 200);
   await goesOn();
   await until("the audit to be whole", async () => {

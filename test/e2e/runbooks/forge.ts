@@ -101,6 +101,8 @@ export class Forge {
       else outgoing.setHeader(field, value);
     }
     outgoing.writeHead(status).end(output.subarray(end + 4));
+    // A fetch that was under way meanwhile is no push.
+    if (!pathname.endsWith("/git-receive-pack")) return;
     const after = await this.head(name);
     if (after !== before && this.hook !== null) this.answers.push(await this.deliver(this.secret, before, after));
   }

@@ -1,12 +1,9 @@
 // The runbooks about Git and its forge, run as they stand on the operations page.
 
 import { readFileSync } from "node:fs";
-import { afterEach, beforeEach, expect, vi } from "vitest";
+import { afterEach, beforeEach, expect } from "vitest";
 import { git, until } from "../server.ts";
 import { Machine, onLinux } from "./machine.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 let machine: Machine;
 beforeEach(async () => {
@@ -46,6 +43,7 @@ onLinux("Leaked webhook secret", async () => {
   await until("the new secret alone", async () => times() === 2);
   expect(await forge.deliver(leaked)).toBe(401);
   await change(3);
+  await until("the forge to hear of it", async () => forge.answers.length > 3);
   expect(forge.answers).toEqual([202, 202, 202, 202]);
   await book.step("writ sync");
   book.over();

@@ -3,13 +3,10 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
-import { afterEach, beforeEach, expect, vi } from "vitest";
+import { afterEach, beforeEach, expect } from "vitest";
 import { git, until } from "../server.ts";
 import { Machine, onLinux } from "./machine.ts";
 import type { Runbook } from "./runbook.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 let machine: Machine;
 let recipient: Readonly<Record<string, string>> = {};

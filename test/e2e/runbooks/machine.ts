@@ -205,8 +205,8 @@ export class Machine implements Shell {
     return existsSync(path) ? readFileSync(path, "utf8") : "";
   }
 
-  async says(text: string, ms = 20_000): Promise<void> {
-    await until(`the log to say ${text}`, async () => this.log().includes(text), ms);
+  async says(text: string): Promise<void> {
+    await until(`the log to say ${text}`, async () => this.log().includes(text));
   }
 
   runbook(title: string): Runbook {

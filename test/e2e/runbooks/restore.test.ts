@@ -3,13 +3,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
-import { afterAll, beforeAll, expect, vi } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { until } from "../server.ts";
 import { Machine, onLinux } from "./machine.ts";
 import { stepsOf } from "./runbook.ts";
-
-// Real processes on a machine that may be busy.
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 let old: Machine;
 let machine: Machine;
