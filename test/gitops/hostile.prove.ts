@@ -101,7 +101,7 @@ test.each(remotes)("without $defence $name does harm", async ({ defence, turn })
   const world = await worldWithout(defence, { remote });
   turn(remote, world);
   const memory = world.watch();
-  const { running } = await world.sync({ wait: "15s" });
+  const { running } = await world.sync({ wait: "12s" });
   const harm = await world.harm(world.good, memory.end());
   expect([...harm, ...remote.lured, ...(running ? ["it waits for ever"] : [])]).not.toEqual([]);
   await world.close();

@@ -257,13 +257,13 @@ const bulky: readonly Delivery[] = [
     name: "headers that never end",
     defence: "patience",
     answer: [408],
-    send: (world) => exchange(world.port, [bare({}).subarray(0, 60)], 20_000),
+    send: (world) => exchange(world.port, [bare({}).subarray(0, 60)], 12_000),
   },
   {
     name: "a body that never ends",
     defence: "patience",
     answer: [0, 408],
-    send: (world) => exchange(world.port, [bytesOf({}).subarray(0, -10)], 20_000),
+    send: (world) => exchange(world.port, [bytesOf({}).subarray(0, -10)], 12_000),
   },
   row("a length and chunks", "strictParser", 400, {
     body: `${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`,

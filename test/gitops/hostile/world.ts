@@ -128,7 +128,7 @@ export class World {
     writeFileSync(join(folder, "writ/hook.secret"), `${secret}\n`, { mode: 0o600 });
     writeFileSync(
       join(folder, "writ/writ.yaml"),
-      config(port, options.remote?.url ?? upstream.dir, options.patience ?? 50),
+      config(port, options.remote?.url ?? upstream.dir, options.patience ?? 30),
     );
     const running = startProcess(process.execPath, [main, "server", "--config", join(folder, "writ/writ.yaml")], {
       cwd: join(folder, "cwd"),
