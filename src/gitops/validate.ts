@@ -227,9 +227,42 @@ export function validate(catalog: Catalog, value: unknown, source: Source): Vali
   if (identity === null || external || base.faults.some(({ path }) => path[0] === "metadata")) return base;
   const metadata = freeze({ ...(value["metadata"] as Metadata) });
   const declared = declare(prepared, spec, { identity, metadata, source }, catalog);
+  if (!("message" in declared)) return judged(base, prepared.kind, declared);
   // What the schema has named already is not named again.
-  if ("message" in declared) return base.faults.length > 0 ? base : { ...base, faults: [declared] };
-  return judged(base, prepared.kind, declared);
+  if (base.faults.length === 0) return { ...base, faults: [declared] };
+  const rest = whole(spec, base.faults);
+  if (rest === null) return base;
+  const part = declare(prepared, rest.spec, { identity, metadata, source }, catalog);
+  if ("message" in part) return base;
+  const more = (prepared.kind.check?.(part) ?? []).map((fault) => ({ ...fault, path: rest.placeOf(fault.path) }));
+  return { ...base, faults: [...base.faults, ...below(more, prepared.kind)] };
+}
+
+/** The spec without the items of its lists that have faults, so that the kind can say what is wrong with the others too; null
+ *  where a fault is of anything but an item, or no item is left: what is left out then might be what others are judged by. */
+function whole(spec: Members, faults: readonly DocumentFault[]) {
+  const broken = new Map<string, Set<number>>();
+  for (const {
+    path: [top, name, at],
+  } of faults) {
+    if (top !== "spec" || typeof name !== "string" || typeof at !== "number") return null;
+    const items = broken.get(name) ?? new Set();
+    broken.set(name, items.add(at));
+  }
+  const kept = new Map<string, readonly number[]>();
+  const rest: Record<string, unknown> = { ...spec };
+  for (const [name, items] of broken) {
+    const list: unknown = spec[name];
+    if (!Array.isArray(list) || items.size >= list.length) return null;
+    const places = [...list.keys()].filter((at) => !items.has(at));
+    kept.set(name, places);
+    rest[name] = places.map((at): unknown => list[at]);
+  }
+  const placeOf = (path: Fault["path"]): Fault["path"] =>
+    path.map((step, depth) =>
+      depth === 1 && typeof step === "number" ? (kept.get(String(path[0]))?.[step] ?? step) : step,
+    );
+  return { spec: rest, placeOf };
 }
 
 /** The one unknown field that such a document is likely to have. */

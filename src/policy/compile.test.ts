@@ -70,7 +70,7 @@ describe("check in Git", () => {
         { path: "b", capabilities: ["read"] },
         { path: "/a", capabilities: ["list"] },
       ],
-      /^rules\.2\.path: rules 1 and 3 have the same path "a"; make them one/,
+      /^rules\.2\.path: an earlier rule has the same path "a"; make them one/,
     ],
     [
       [{ path: "{{identity.entity.nmae}}/x", capabilities: ["read"] }],

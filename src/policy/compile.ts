@@ -193,7 +193,7 @@ function oversight(spec: RuleSpec): string | null {
 
 function gitFaults(specs: readonly RuleSpec[]): readonly Fault[] {
   const faults: Fault[] = [];
-  const seen = new Map<string, number>();
+  const seen = new Set<string>();
   for (const [at, spec] of specs.entries()) {
     const path = spec.path.replace(/^\//, "");
     // What cannot be read says nothing else.
@@ -203,12 +203,11 @@ function gitFaults(specs: readonly RuleSpec[]): readonly Fault[] {
       const message = "no capability: write [deny] to close this path, or leave the rule out";
       faults.push({ path: ["rules", at, "capabilities"], message });
     }
-    const first = seen.get(path);
-    if (first === undefined) seen.set(path, at);
-    else {
-      const message = `rules ${first + 1} and ${at + 1} have the same path ${JSON.stringify(path)}; make them one`;
+    if (seen.has(path)) {
+      const message = `an earlier rule has the same path ${JSON.stringify(path)}; make them one`;
       faults.push({ path: ["rules", at, "path"], message });
     }
+    seen.add(path);
   }
   return faults;
 }
