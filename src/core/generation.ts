@@ -58,10 +58,9 @@ export function* building(input: BuildInput): Work<Generation> {
     previous !== null && previous.table.shelf(kind, null) === table.shelf(kind, null);
   const sameMounts = previous !== null && mountKinds.every(same);
   const mounts = sameMounts ? previous.mounts : input.mounts.build(table, input.states, input.fail);
-  const identity =
-    sameMounts && same("Entity") && same("Group")
-      ? previous.identity
-      : yield* Directory.of(table, mounts, input.identityKey);
+  const identity = sameMounts
+    ? yield* previous.identity.over(table)
+    : yield* Directory.of(table, mounts, input.identityKey);
   const sameBlocks = previous !== null && identity === previous.identity && same(blockKind);
   const blocks = sameBlocks ? previous.blocks : Blocks.of(table, mounts, identity);
   return {

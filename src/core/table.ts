@@ -1,10 +1,12 @@
-// Declarations by kind and mount, as an immutable value: a change copies one shelf, so that a generation of ten thousand
-// documents follows its predecessor in microseconds and whoever holds the old one keeps it whole.
+// Declarations by kind and mount, as an immutable value: a change copies a few shards of a shelf, so that a generation of ten
+// thousand documents follows its predecessor in microseconds and whoever holds the old one keeps it whole.
 
+import { type Draft, Shards } from "../lib/shards.ts";
 import { declarationKey, type Declaration } from "../sdk/kind.ts";
 
-export type Shelf = ReadonlyMap<string, Declaration>;
-const none: Shelf = new Map();
+/** By name. What did not change is the same object from one table to the next. */
+export type Shelf = Shards<Declaration>;
+export const noShelf: Shelf = new Shards();
 
 const shelfKey = (kind: string, mount: string | null): string => `${kind}\n${mount ?? ""}`;
 
@@ -20,7 +22,7 @@ export class Table {
   }
 
   shelf(kind: string, mount: string | null): Shelf {
-    return this.#shelves.get(shelfKey(kind, mount)) ?? none;
+    return this.#shelves.get(shelfKey(kind, mount)) ?? noShelf;
   }
 
   get(kind: string, mount: string | null, name: string): Declaration | null {
@@ -32,21 +34,21 @@ export class Table {
   }
 
   with(put: readonly Declaration[], remove: readonly Declaration[]): Table {
-    const shelves = new Map(this.#shelves);
-    const open = new Map<string, Map<string, Declaration>>();
-    const writable = (declaration: Declaration): Map<string, Declaration> => {
-      const key = shelfKey(declaration.kind, declaration.mount);
-      let shelf = open.get(key);
-      if (shelf === undefined) {
-        shelf = new Map(shelves.get(key) ?? none);
-        open.set(key, shelf);
-        shelves.set(key, shelf);
-      }
-      return shelf;
+    const open = new Map<string, Draft<Declaration>>();
+    const writable = ({ kind, mount }: Declaration): Draft<Declaration> => {
+      const key = shelfKey(kind, mount);
+      let draft = open.get(key);
+      if (draft === undefined) open.set(key, (draft = this.shelf(kind, mount).draft()));
+      return draft;
     };
     for (const declaration of remove) writable(declaration).delete(declaration.name);
     for (const declaration of put) writable(declaration).set(declaration.name, declaration);
-    for (const [key, shelf] of open) if (shelf.size === 0) shelves.delete(key);
+    const shelves = new Map(this.#shelves);
+    for (const [key, draft] of open) {
+      const shelf = draft.done();
+      if (shelf.size === 0) shelves.delete(key);
+      else shelves.set(key, shelf);
+    }
     return new Table(shelves);
   }
 }

@@ -4,7 +4,7 @@
  *  member of; what `exists` does not know is left out, with all that only it leads to. */
 export function allGroups(
   direct: Iterable<string>,
-  parents: ReadonlyMap<string, readonly string[]>,
+  parents: Pick<ReadonlyMap<string, readonly string[]>, "get">,
   exists: (name: string) => boolean,
 ): readonly string[] {
   const seen = new Set<string>();

@@ -2,7 +2,8 @@
 // Declared entities, by Git or by the API, stand here; a login that no declaration knows gets an entity of its own, which
 // only logins.ts knows and which can be a member of groups all the same.
 // Must hold: alias names arrive in their mount's one spelling; where two declarations claim an alias, Git's has it; an alias
-// that the API bound stays with the mount of that accessor, and means nothing at another mount of the same path.
+// that the API bound stays with the mount of that accessor, and means nothing at another mount of the same path. A directory
+// never changes, and is the same whether it was made anew or by whatever changes of others.
 
 import type { KeyObject } from "node:crypto";
 import type { Work } from "../../lib/slices.ts";
@@ -10,7 +11,7 @@ import { allGroups } from "../../policy/groups.ts";
 import type { Declaration } from "../../sdk/kind.ts";
 import { entityKind, groupKind } from "../kinds.ts";
 import type { MountTable } from "../mounts.ts";
-import type { Shelf, Table } from "../table.ts";
+import { noShelf, type Shelf, type Table } from "../table.ts";
 import {
   type Alias,
   aliasKey,
@@ -25,80 +26,86 @@ import {
   normalizeAlias,
   type Person,
 } from "./entity.ts";
+import { emptyRegister, lower, type Register, RegisterDraft } from "./register.ts";
 
 /** What follows from one declaration and the mounts alone. */
 const people = new WeakMap<Declaration, { readonly mounts: MountTable; readonly person: Person }>();
+
+interface Parts {
+  readonly key: KeyObject;
+  readonly mounts: MountTable;
+  readonly entities: Shelf;
+  readonly groups: Shelf;
+  readonly register: Register;
+}
 
 export class Directory {
   readonly #key: KeyObject;
   readonly #mounts: MountTable;
   readonly #entities: Shelf;
   readonly #groupShelf: Shelf;
-  readonly #byId = new Map<string, Person>();
-  readonly #byName = new Map<string, Person>();
-  readonly #byAlias = new Map<string, Person>();
-  readonly #byAliasId = new Map<string, Person>();
-  /** By the id of what was merged into it. */
-  readonly #merged = new Map<string, Person>();
-  readonly #groups = new Map<string, Group>();
-  readonly #groupNames = new Map<string, Group>();
-  readonly #groupAliases = new Map<string, Group>();
-  /** Ids of the groups that an entity, or a group, is a member of. */
-  readonly #direct = new Map<string, string[]>();
-  readonly #parents = new Map<string, string[]>();
+  readonly #register: Register;
   readonly #whole = new Map<string, Entity>();
+  readonly #parents = { get: (id: string): readonly string[] => this.#parentsOf(id) };
+  /** The last that was made from this one: it is a shorter way to the next. Whoever holds this one does not hold that. */
+  #after: WeakRef<Directory> | null = null;
 
-  private constructor(table: Table, mounts: MountTable, key: KeyObject) {
+  private constructor({ key, mounts, entities, groups, register }: Parts) {
     this.#key = key;
     this.#mounts = mounts;
-    this.#entities = table.shelf(entityKind.name, null);
-    this.#groupShelf = table.shelf(groupKind.name, null);
+    this.#entities = entities;
+    this.#groupShelf = groups;
+    this.#register = register;
   }
 
   static *of(table: Table, mounts: MountTable, key: KeyObject): Work<Directory> {
-    const directory = new Directory(table, mounts, key);
-    yield* directory.#fill();
-    return directory;
+    const none = new Directory({ key, mounts, entities: noShelf, groups: noShelf, register: emptyRegister });
+    return yield* none.#next(table);
   }
 
   /** The same of another table, with the same mounts. */
   *over(table: Table): Work<Directory> {
-    const same =
-      table.shelf(entityKind.name, null) === this.#entities && table.shelf(groupKind.name, null) === this.#groupShelf;
-    return same ? this : yield* Directory.of(table, this.#mounts, this.#key);
+    if (this.#isOf(table)) return this;
+    const before = this.#after?.deref() ?? this;
+    const after = before.#isOf(table) ? before : yield* before.#next(table);
+    this.#after = new WeakRef(after);
+    return after;
   }
 
-  *#fill(): Work<void> {
-    for (const declaration of this.#entities.values()) {
-      const person = this.#personOf(declaration);
-      this.#byId.set(person.id, person);
-      this.#byName.set(lower(person.name), person);
-      for (const id of person.spec.merged ?? []) this.#merged.set(id, person);
-      for (const alias of person.aliases) this.#claim(alias, person);
-      yield;
-    }
-    for (const declaration of this.#groupShelf.values()) {
-      const group = this.#groupOf(declaration);
-      this.#groups.set(group.id, group);
-      this.#groupNames.set(lower(group.name), group);
-      if (group.alias !== null) this.#groupAliases.set(aliasKey(group.alias), group);
-      yield;
-    }
-    for (const group of this.#groups.values()) {
-      for (const id of this.#memberEntities(group)) push(this.#direct, id, group.id);
-      for (const id of this.#memberGroups(group)) push(this.#parents, id, group.id);
-      yield;
-    }
+  #isOf(table: Table): boolean {
+    return (
+      table.shelf(entityKind.name, null) === this.#entities && table.shelf(groupKind.name, null) === this.#groupShelf
+    );
   }
 
-  #claim(alias: Bound, person: Person): void {
-    const key = aliasKey(alias);
-    const other = this.#byAlias.get(key);
-    if (other?.declaration?.source && !person.declaration?.source) return;
-    const lost = other?.aliases.find((one) => aliasKey(one) === key);
-    if (lost !== undefined) this.#byAliasId.delete(lost.id);
-    this.#byAlias.set(key, person);
-    this.#byAliasId.set(alias.id, person);
+  *#next(table: Table): Work<Directory> {
+    const entities = table.shelf(entityKind.name, null);
+    const groups = table.shelf(groupKind.name, null);
+    const changedPeople = yield* this.#entities.changed(entities);
+    const changedGroups = yield* this.#groupShelf.changed(groups);
+    const draft = new RegisterDraft(this.#register);
+    const pairs = changedGroups.map(
+      (name) => [this.#groupIn(this.#groupShelf, name), this.#groupIn(groups, name)] as const,
+    );
+    for (const name of changedPeople) {
+      const before = this.#entities.get(name);
+      if (before !== undefined) draft.removePerson(this.#personOf(before));
+      yield;
+    }
+    for (const [before, after] of pairs) {
+      if (before !== null) draft.removeGroup(before, after);
+      yield;
+    }
+    for (const name of changedPeople) {
+      const after = entities.get(name);
+      if (after !== undefined) draft.addPerson(this.#personOf(after));
+      yield;
+    }
+    for (const [before, after] of pairs) {
+      if (after !== null) draft.addGroup(after, before);
+      yield;
+    }
+    return new Directory({ key: this.#key, mounts: this.#mounts, entities, groups, register: draft.done() });
   }
 
   #personOf(declaration: Declaration): Person {
@@ -120,7 +127,9 @@ export class Directory {
     return person;
   }
 
-  #groupOf(declaration: Declaration): Group {
+  #groupIn(shelf: Shelf, called: string): Group | null {
+    const declaration = shelf.get(called);
+    if (declaration === undefined) return null;
     const { name, made } = declaration;
     const spec = declaration.spec as unknown as GroupRecord;
     const { policies, metadata, alias = null, type = "internal" } = spec;
@@ -139,71 +148,72 @@ export class Directory {
 
   #memberGroups({ spec }: Group): Set<string> {
     const named = spec.member_groups.flatMap((name) => {
-      const declaration = this.#groupShelf.get(name);
-      return declaration === undefined ? [] : [declaration.made?.id ?? derivedId(this.#key, "group", name)];
+      const group = this.groupNamed(name);
+      return group?.name === name ? [group.id] : [];
     });
-    return new Set([...named, ...(spec.member_group_ids ?? []).filter((id) => this.#groups.has(id))]);
+    return new Set([...named, ...(spec.member_group_ids ?? []).filter((id) => this.#register.groups.has(id))]);
   }
 
-  get people(): IterableIterator<Person> {
-    return this.#byId.values();
+  get people(): Iterable<Person> {
+    return this.#register.people.values();
   }
 
-  get groups(): IterableIterator<Group> {
-    return this.#groups.values();
+  get groups(): Iterable<Group> {
+    return this.#register.groups.values();
   }
 
   person(id: string): Person | null {
-    return this.#byId.get(id) ?? null;
+    return this.#register.people.get(id) ?? null;
   }
 
   /** Names are told apart whatever their case; the very spelling goes first. */
   personNamed(name: string): Person | null {
-    const exact = this.#entities.get(name);
-    return exact === undefined ? (this.#byName.get(lower(name)) ?? null) : this.#personOf(exact);
+    return called(this.#register.named.get(lower(name)), name);
   }
 
   personAt(alias: Alias): Person | null {
-    return this.#byAlias.get(aliasKey(alias)) ?? null;
+    return this.#register.aliases.get(aliasKey(alias))?.[0] ?? null;
   }
 
   personOfAlias(id: string): { readonly person: Person; readonly alias: Bound } | null {
-    const person = this.#byAliasId.get(id);
+    const person = this.#register.aliasIds.get(id);
     const alias = person?.aliases.find((one) => one.id === id);
-    return person === undefined || alias === undefined ? null : { person, alias };
+    return person === undefined || alias === undefined || !this.#has(person, alias) ? null : { person, alias };
   }
 
   /** Its aliases, without those that somebody else has. */
   aliasesOf(person: Person): readonly Bound[] {
-    return person.aliases.filter(({ id }) => this.#byAliasId.get(id) === person);
+    return person.aliases.filter((alias) => this.#has(person, alias));
+  }
+
+  #has(person: Person, alias: Alias): boolean {
+    return this.personAt(alias)?.declaration === person.declaration;
   }
 
   /** Whether it is declared, or merged into one that is. */
   knows(id: string): boolean {
-    return this.#byId.has(id) || this.#merged.has(id);
+    return this.#register.people.has(id) || this.#register.merged.has(id);
   }
 
   /** The declared entity of that id, or the one that it was merged into. */
   holderOf(id: string): Person | null {
-    return this.#byId.get(id) ?? this.#merged.get(id) ?? null;
+    return this.#register.people.get(id) ?? this.#register.merged.get(id) ?? null;
   }
 
   group(id: string): Group | null {
-    return this.#groups.get(id) ?? null;
+    return this.#register.groups.get(id) ?? null;
   }
 
   groupNamed(name: string): Group | null {
-    const exact = this.#groupShelf.get(name);
-    const found = exact && this.#groups.get(exact.made?.id ?? derivedId(this.#key, "group", name));
-    return found ?? this.#groupNames.get(lower(name)) ?? null;
+    return called(this.#register.groupsNamed.get(lower(name)), name);
   }
 
   groupAt(alias: Alias): Group | null {
-    return this.#groupAliases.get(aliasKey(alias)) ?? null;
+    return this.#register.groupAliases.get(aliasKey(alias))?.[0] ?? null;
   }
 
   groupOfAlias(id: string): Group | null {
-    for (const group of this.#groupAliases.values()) if (group.alias?.id === id) return group;
+    for (const [group] of this.#register.groupAliases.values()) if (group?.alias?.id === id) return group;
     return null;
   }
 
@@ -213,17 +223,29 @@ export class Directory {
   }
 
   parentsOf(group: Group): readonly string[] {
-    return [...(this.#parents.get(group.id) ?? [])].sort();
+    return this.#parentsOf(group.id);
   }
 
-  /** Ids of the groups that somebody, or a group, is a member of: itself, not through other groups. */
+  #parentsOf(id: string): readonly string[] {
+    const { groups, ofGroupId, ofGroupName } = this.#register;
+    const group = groups.get(id);
+    return union(ofGroupId.get(id), group && ofGroupName.get(group.name));
+  }
+
+  /** Ids of the groups that somebody, or a group, is a member of: itself, not through other groups. In order. */
   directOf(id: string): readonly string[] {
-    return this.#direct.get(id) ?? [];
+    const { people: known, ofEntityId, ofEntityName } = this.#register;
+    const person = known.get(id);
+    return union(ofEntityId.get(id), person && ofEntityName.get(person.name));
   }
 
   /** The group and all that it is in, at any depth. */
   above(group: Group): readonly string[] {
-    return allGroups([group.id], this.#parents, (id) => this.#groups.has(id));
+    return this.#groupsOver([group.id]);
+  }
+
+  #groupsOver(ids: readonly string[]): readonly string[] {
+    return ids.length === 0 ? ids : allGroups(ids, this.#parents, (id) => this.#register.groups.has(id));
   }
 
   byAlias(alias: Alias): Entity | null {
@@ -260,17 +282,23 @@ export class Directory {
     own: readonly string[],
     direct: readonly string[],
   ): Entity {
-    const ids = direct.length === 0 ? [] : allGroups(direct, this.#parents, (id) => this.#groups.has(id));
-    const groups = ids.flatMap((id) => this.#groups.get(id) ?? []).sort((a, b) => (a.name < b.name ? -1 : 1));
+    const groups = this.#groupsOver(direct)
+      .flatMap((id) => this.group(id) ?? [])
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
     const policies = [...new Set([...own, ...groups.flatMap((group) => group.policies)])].sort();
     return { ...bare, own, policies, groups };
   }
 }
 
-const lower = (name: string): string => name.toLowerCase();
+/** The one of this very spelling, or else the first. */
+function called<T extends { readonly name: string }>(all: readonly T[] | undefined, name: string): T | null {
+  if (all === undefined) return null;
+  for (const one of all) if (one.name === name) return one;
+  return all[0] ?? null;
+}
 
-function push(map: Map<string, string[]>, key: string, value: string): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
+/** Of sorted lists. */
+function union(some: readonly string[] = [], others: readonly string[] = []): readonly string[] {
+  if (others.length === 0) return some;
+  return some.length === 0 ? others : [...new Set([...some, ...others])].sort();
 }
