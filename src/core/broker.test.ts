@@ -171,6 +171,39 @@ describe("not keeping", () => {
     expect(a.lines).toHaveLength(2);
   });
 
+  test.each(["hang", "fail"] as const)(
+    "once a required device is known to %s, what comes is refused at once, until it keeps again",
+    async (mode) => {
+      const [a, b] = [new Probe("a"), new Probe("b")];
+      b.mode = mode;
+      const broker = await openBroker([a, { device: b, required: true }]);
+      const first = outcome(serve(broker));
+      await hand.move(2 * deadlineMs);
+      expect(await first).toBe("audit");
+      // No time passes: who comes now does not wait for the deadline.
+      for (let round = 0; round < 3; round++) {
+        expect(await outcome(serve(broker))).toBe("audit");
+        await turns();
+      }
+      // Who was refused stands in the log all the same.
+      expect(a.lines).toHaveLength(8);
+      b.release();
+      await hand.move(60_000);
+      expect(b.lines.join("")).toBe(a.lines.join(""));
+      expect(await outcome(serve(broker))).toBe("kept");
+      expect(await sound(b)).toMatchObject({ ok: true, count: 10 });
+      // One write that fails is no reason to refuse at once: the next one may do.
+      b.mode = "fail";
+      const waiting = [outcome(serve(broker))];
+      await turns();
+      waiting.push(outcome(serve(broker)));
+      await turns();
+      b.release();
+      await hand.move(1000);
+      expect(await Promise.all(waiting)).toEqual(["kept", "kept"]);
+    },
+  );
+
   test("a request entry that failed fails the response entry too, even once devices keep again", async () => {
     const probe = new Probe("a");
     probe.mode = "hang";

@@ -48,6 +48,8 @@ export class Feed {
   #busy: Promise<void> | null = null;
   /** Ticks that the write under way has lasted. */
   #ticks = 0;
+  /** The write under way has lasted for the deadline. */
+  #late = false;
   #behind = false;
   #refused = false;
   #closed = false;
@@ -77,6 +79,11 @@ export class Feed {
     return { name, type, required: this.required, head: this.#kept.seq, state, facts };
   }
 
+  /** Keeps nothing until something outside changes: its last write failed, or has lasted for the deadline. */
+  get failing(): boolean {
+    return this.#refused || this.#failures > 0 || this.#late;
+  }
+
   /** Would send what comes next at once. */
   get idle(): boolean {
     return this.#busy === null && this.#cancel === null && !this.#refused && !this.#closed;
@@ -94,7 +101,9 @@ export class Feed {
 
   /** One tick of the trail's clock; `deadline` is in ticks. */
   tick(deadline: number): void {
-    if (this.#busy === null || ++this.#ticks < deadline || this.#behind) return;
+    if (this.#busy === null || ++this.#ticks < deadline) return;
+    this.#late = true;
+    if (this.#behind) return;
     this.#behind = true;
     this.#chain.log.error("audit device misses its deadline: it is sent what it lacks once it answers", {
       device: this.device.name,
@@ -136,6 +145,7 @@ export class Feed {
   #done(): void {
     this.#busy = null;
     this.#ticks = 0;
+    this.#late = false;
     this.#failures = 0;
     if (this.#behind && this.#kept.seq >= this.#chain.window.head.seq) {
       this.#behind = false;
@@ -148,6 +158,7 @@ export class Feed {
   #failed(error: unknown): void {
     this.#busy = null;
     this.#ticks = 0;
+    this.#late = false;
     this.#behind = true;
     if (this.#failures === 0) {
       this.#chain.log.error("audit device failed: it is tried again", { device: this.device.name, error });

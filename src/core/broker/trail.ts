@@ -1,7 +1,8 @@
 // The chain under way: entries of one turn of the event loop are chained together and handed to every device as one batch;
 // who waits for them is told when the first device, and every required one, keeps them.
 // Must hold: entries are numbered in the order of `add`, and none is dropped once it has a number; `kept` never resolves
-// for a line before it does for the lines before; when one batch misses its deadline, all that wait then fail with it.
+// for a line before it does for the lines before; when one batch misses its deadline, all that wait then fail with it, and
+// what comes while the devices that matter are known to keep nothing fails at once.
 // Lines that failed stay in the chain and are written as soon as a device takes them: the log may tell of requests that
 // were refused, never the other way round.
 
@@ -175,6 +176,7 @@ export class Trail {
       setImmediate(() => this.#flush(0, end));
     }
     if (this.#size >= mostHeldBytes || (this.#held && this.#entries.length >= mostHeld)) this.#append();
+    if (this.#stalled && this.#hopeless) wait.fail(unkept());
     return wait;
   }
 
@@ -226,10 +228,15 @@ export class Trail {
     this.#window.trim(all, some);
     if (this.#held) this.#append();
     this.#watch?.();
-    if (this.#stalled && this.#waits.length === 0 && !this.#window.full) {
+    if (this.#stalled && this.#waits.length === 0 && !this.#window.full && !this.#hopeless) {
       this.#stalled = false;
       this.#options.log.warn("the audit log keeps entries again");
     }
+  }
+
+  /** No entry can be kept before a device does better; each of them is tried again meanwhile. */
+  get #hopeless(): boolean {
+    return this.#feeds.some((feed) => feed.required && feed.failing) || this.#feeds.every((feed) => feed.failing);
   }
 
   #good(): Feed[] {
@@ -255,7 +262,7 @@ export class Trail {
     this.#entries = [];
     this.#size = 0;
     wait.last = this.#window.head.seq;
-    this.#waits.push(wait);
+    if (!wait.failed) this.#waits.push(wait);
     for (const feed of this.#feeds) feed.pump();
     this.#arm();
   }
