@@ -223,8 +223,12 @@ const outcomes: fc.Arbitrary<Outcome> = fc.oneof(
 );
 
 /** As the window writes it, behind its link. */
-const textOf = ({ opening, shared, rest }: Entry): string =>
-  `{${Buffer.concat([opening, ...(shared?.pieces ?? []), ...rest].map((piece) => Buffer.from(piece as string))).toString()}`;
+function textOf({ opening, shared, rest }: Entry): string {
+  const pieces = [opening, ...(shared?.pieces ?? []), ...rest];
+  // They are kept as long as a token or a secret is: none may keep more than itself.
+  for (const piece of pieces) if (typeof piece !== "string") expect(piece.buffer.byteLength).toBe(piece.length);
+  return `{${Buffer.concat(pieces.map((piece) => Buffer.from(piece as string))).toString()}`;
+}
 
 test("the fast path is the reference, twice over for what is cached, and holds no secret", () => {
   const format = new Format(hasher);
