@@ -16,7 +16,7 @@ const lasts: Readonly<Record<Work, number>> = {
   nothing: 200,
   mount: 100,
   unmount: 150,
-  rotate: 50,
+  rotate: 150,
   commit: 800,
   rekey: 100,
   "rekey with verification": 150,
