@@ -79,6 +79,7 @@ test("a whole file is read: defaults filled in, durations in seconds, paths from
     cachePath: "/etc/writ/cache",
     log: { level: "info", format: "json" },
     defaultLeaseTtl: 2_764_800,
+    keepGenerations: 34_560_000,
     maxLeaseTtl: 3_600_000,
     allowRemoteInit: false,
     clusterName: "writ",

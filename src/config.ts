@@ -51,6 +51,7 @@ export interface Config<G extends Fields = Fields> {
   /** Seconds. */
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
+  readonly keepGenerations: number;
   /** Whether sys/init answers to other machines. */
   readonly allowRemoteInit: boolean;
   /** Of "rekey" and "generate-root". */
@@ -59,6 +60,7 @@ export interface Config<G extends Fields = Fields> {
 }
 
 const days32 = 768 * 3600;
+const days400 = 400 * 24 * 3600;
 const general = {
   cache_path: field.string("Folder for what can be made anew, such as the clone of the policy repository"),
   audit_folders: field.strings("Folders in which the API may make audit files; without any it makes no audit device", {
@@ -74,6 +76,9 @@ const general = {
   ),
   default_lease_ttl: field.duration("How long tokens and leases last where nothing else says", { default: days32 }),
   max_lease_ttl: field.duration("The longest that tokens and leases last", { default: days32 }),
+  keep_generations: field.duration("How long superseded policies and identities are kept; as long as their audit", {
+    default: days400,
+  }),
   allow_remote_init: field.bool("Lets other machines initialise the vault", { default: false }),
   allow_unauthenticated: field.strings("What callers without a token may do, if they have enough shares", {
     default: [],
@@ -273,6 +278,7 @@ function build<G extends Fields>(input: Input, tables: Tables<G>, folder: string
     log: { level: values.log.level as Level, format: values.log.format as Format },
     defaultLeaseTtl: values.default_lease_ttl,
     maxLeaseTtl: values.max_lease_ttl,
+    keepGenerations: values.keep_generations,
     allowRemoteInit: values.allow_remote_init,
     allowUnauthenticated: values.allow_unauthenticated,
     clusterName: values.cluster_name,

@@ -131,6 +131,7 @@ async function openVault(
     log,
     defaultLeaseTtl: config.defaultLeaseTtl,
     maxLeaseTtl: config.maxLeaseTtl,
+    keepGenerations: config.keepGenerations,
     auditDeadline,
     clusterName: config.clusterName,
     allowUnauthenticated: config.allowUnauthenticated,

@@ -1,93 +1,116 @@
-// Deletes the pages of superseded generations, some at a time. What may go is only noted in memory: what an earlier process
-// left, or an edit that failed, is found by a walk over all pages that are there.
-// Must hold: no page goes that the live generation lists, nor one of an edit under way: a step is done between two edits, when
-// what is live is what storage calls current, and ends before the next one begins. A page is found by its content, so one
-// that is noted may be needed again: it is asked of the live generation when it is to go, not when it is noted. Where somebody
-// put entries of the storage back, what is current may be older than it should be: nothing goes once the scan has found
-// that, and the walk waits for a scan that found nothing.
+// Deletes superseded generations once they are older than `keep_generations`, some at a time. The log has an entry a
+// generation, which tells the pages that came with it and those of the one before that it does without. A generation goes
+// when the one that followed it is old enough: the pages that no later one has, what a failed edit or a crash left under its
+// number, then its log entry.
+// Must hold: no page goes that a kept generation has. A page belongs to the number of one generation, and once one does
+// without it, so do all that follow. Steps are taken between two edits, when what is live is what storage calls current, and
+// end before the next one begins. Where somebody put entries of the storage back, nothing here can be relied on: nothing
+// goes unless the scan has found that all is as it was written.
 // Known gap: a store without transactions has no sum, so there the scan cannot tell that the current generation was put back.
+// What earlier versions of the program superseded has no log entry that tells of it, and stays.
 
+import type { Clock } from "../lib/clock.ts";
 import type { Logger } from "../lib/log.ts";
 import { isVaultError } from "../sdk/errors.ts";
 import type { View } from "../sdk/view.ts";
+import type { CurrentRecord } from "./generation.ts";
 import type { State } from "./integrity.ts";
+import { numbered, pageKey } from "./pages.ts";
 
-/** The second holds what earlier versions of the program wrote of each generation, which nobody reads. */
-const folders = ["generation/pages/", "generation/log/"] as const;
+/** What the log has of a generation. Earlier versions wrote no pages. */
+export interface LogRecord extends CurrentRecord {
+  /** Addresses of the pages that came with it. */
+  readonly made?: readonly string[];
+  /** Addresses of the pages that the one before has and it has not. */
+  readonly replaced?: readonly string[];
+}
+
+const folder = "generation/log/";
+export const logKey = (seq: number): string => `${folder}${numbered(seq)}`;
 
 /** In one write: an edit that comes meanwhile waits for it. */
 const droppedAtOnce = 64;
-const lookedAtOnce = 256;
+const listedAtOnce = 64;
+
+export interface CollectionOptions {
+  readonly root: View;
+  /** Milliseconds from when it was superseded. */
+  readonly keep: number;
+  /** What the scan of the storage last found. */
+  readonly scanned: () => State;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
 
 export class Collection {
-  readonly #root: View;
-  /** What the scan of the storage last found. */
-  readonly #scanned: () => State;
-  readonly #log: Logger;
-  /** Keys of what may be needed no more. */
-  readonly #noted = new Set<string>();
-  /** Where the walk stands; null once it is over. */
-  #walk: { readonly folder: number; readonly after: string } | null = null;
+  readonly #options: CollectionOptions;
+  /** Keys that go next: a generation's log entry is the last of its own. */
+  readonly #going: string[] = [];
+  /** The log entry that was put there last. */
+  #last = "";
+  /** When the next generation goes, as far as is known. */
+  #dueAt = 0;
   #failing = false;
 
-  constructor(root: View, scanned: () => State, log: Logger) {
-    this.#root = root;
-    this.#scanned = scanned;
-    this.#log = log;
+  constructor(options: CollectionOptions) {
+    this.#options = options;
   }
 
-  note(keys: Iterable<string>): void {
-    for (const key of keys) this.#noted.add(key);
-  }
-
-  /** Looks at everything that is there once more. */
-  walk(): void {
-    this.#walk = { folder: 0, after: "" };
-  }
-
-  /** Whether enough is noted for a write of its own. */
+  /** Whether there is something to do. */
   get due(): boolean {
-    return this.#noted.size >= droppedAtOnce;
+    return this.#going.length > 0 || this.#options.clock.now() >= this.#dueAt;
   }
 
-  /** Never rejects: what fails is tried again by the next one. `live` are the keys of the live generation's pages. */
-  async step(live: ReadonlySet<string>): Promise<void> {
-    const scanned = this.#scanned();
-    if (scanned === "tampered") return;
+  /** Never rejects: what fails is tried again by the next one. `pages` are the addresses of the live generation's. */
+  async step(live: CurrentRecord, pages: ReadonlySet<string>): Promise<void> {
+    const { scanned, root, log } = this.#options;
+    if (scanned() !== "ok") return;
     try {
-      if (!this.due && scanned === "ok") await this.#look();
-      await this.#drop(live);
+      while (this.#going.length < droppedAtOnce && (await this.#age(live, pages)));
+      const keys = this.#going.slice(0, droppedAtOnce);
+      if (keys.length > 0) await root.write(keys.map((key) => ({ key, value: null })));
+      this.#going.splice(0, keys.length);
       this.#failing = false;
     } catch (error) {
       if (isVaultError(error, "sealed")) return;
-      if (!this.#failing)
-        this.#log.warn("pages that are needed no more could not be deleted: it is tried again", { error });
+      if (!this.#failing) log.warn("superseded generations could not be deleted: it is tried again", { error });
       this.#failing = true;
     }
   }
 
-  async #look(): Promise<void> {
-    if (this.#walk === null) return;
-    const { folder, after } = this.#walk;
-    const prefix = folders[folder];
-    if (prefix === undefined) {
-      this.#walk = null;
-      return;
-    }
-    const names = await this.#root.list(prefix, { after, limit: lookedAtOnce });
-    this.note(names.map((name) => `${prefix}${name}`));
-    const last = names.length < lookedAtOnce ? undefined : names.at(-1);
-    this.#walk = last === undefined ? { folder: folder + 1, after: "" } : { folder, after: last };
+  /** Whether one more generation goes. */
+  async #age(live: CurrentRecord, pages: ReadonlySet<string>): Promise<boolean> {
+    const { root, keep, clock } = this.#options;
+    const now = clock.now();
+    if (now < this.#dueAt) return false;
+    const [oldest, following] = await root.list(folder, { after: this.#last, limit: 2 });
+    const [record, next] = await Promise.all([this.#read(oldest), this.#read(following)]);
+    // One that was written by an edit that failed counts as little as none.
+    this.#dueAt = (next === null || next.seq > live.seq ? now : next.at) + keep;
+    if (oldest === undefined || record === null || next === null || now < this.#dueAt) return false;
+    const gone = [...(next.replaced ?? []), ...(await this.#leftovers(record))];
+    this.#going.push(...gone.filter((address) => !pages.has(address)).map(pageKey), `${folder}${oldest}`);
+    this.#last = oldest;
+    return true;
   }
 
-  async #drop(live: ReadonlySet<string>): Promise<void> {
-    const gone: string[] = [];
-    for (const key of this.#noted) {
-      if (live.has(key)) this.#noted.delete(key);
-      else if (gone.push(key) === droppedAtOnce) break;
+  async #read(name: string | undefined): Promise<LogRecord | null> {
+    if (name === undefined) return null;
+    return (await this.#options.root.getJson<LogRecord>(`${folder}${name}`))?.value ?? null;
+  }
+
+  /** Pages of a generation's number that it does not have. */
+  async #leftovers({ seq, made }: LogRecord): Promise<readonly string[]> {
+    if (made === undefined) return [];
+    const known = new Set(made);
+    const prefix = `${numbered(seq)}-`;
+    const found: string[] = [];
+    for (let after = prefix; ;) {
+      const names = await this.#options.root.list(pageKey(""), { after, limit: listedAtOnce });
+      const own = names.filter((name) => name.startsWith(prefix));
+      found.push(...own.filter((name) => !known.has(name)));
+      if (own.length < listedAtOnce) return found;
+      after = own.at(-1) ?? "";
     }
-    if (gone.length === 0) return;
-    await this.#root.write(gone.map((key) => ({ key, value: null })));
-    for (const key of gone) this.#noted.delete(key);
   }
 }

@@ -52,6 +52,8 @@ export interface CoreOptions {
   /** Seconds. */
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
+  /** Seconds that a superseded generation is kept. */
+  readonly keepGenerations: number;
   /** Milliseconds that a plugin has to make, renew or revoke something. */
   readonly leaseDeadline: number;
   /** Those that the API made. */
@@ -179,6 +181,7 @@ export class Core {
       pageKey: barrier.mac("generation"),
       clock,
       log,
+      keep: options.keepGenerations * 1000,
       scanned: () => this.integrity.state,
       activate: (generation) => {
         this.#generation = generation;

@@ -15,12 +15,12 @@ import { ApplyError, type Commit, type Declaration } from "../sdk/kind.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { View, ViewOp } from "../sdk/view.ts";
 import { following } from "./aftermath.ts";
-import { Collection } from "./collection.ts";
+import { Collection, logKey } from "./collection.ts";
 import { compiling } from "../policy/compile.ts";
 import { building, type CurrentRecord, type Generation } from "./generation.ts";
 import type { State } from "./integrity.ts";
 import type { Mounts } from "./mounts.ts";
-import { keysOf as pageKeysOf, noPages, type Pages, PageStore } from "./pages.ts";
+import { addressesOf, noPages, type Pages, PageStore } from "./pages.ts";
 import { identified } from "./identity/ids.ts";
 import { dated } from "./since.ts";
 import { keyOf, Table } from "./table.ts";
@@ -50,6 +50,8 @@ export interface LedgerOptions {
   readonly pageKey: KeyObject;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Milliseconds that a superseded generation is kept. */
+  readonly keep: number;
   /** What the scan of the storage last found. */
   readonly scanned: () => State;
   /** The one assignment that makes a generation live. */
@@ -71,13 +73,11 @@ export class Ledger {
   #busy = false;
   /** Whether a write failed of which some may have landed. */
   #unclear = false;
-  /** Whether it is time to collect as soon as no edit is under way. */
-  #collects = false;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
     this.#store = new PageStore(options.root.sub("generation/"), options.pageKey);
-    this.#collection = new Collection(options.root, options.scanned, options.log);
+    this.#collection = new Collection(options);
   }
 
   /** Makes live what storage calls current, by the same steps as a change. */
@@ -97,7 +97,6 @@ export class Ledger {
       if (type === "drop-data" && typeof args["uuid"] === "string") mounts.states.forget(args["uuid"]);
     }
     this.#activate(await this.#build(record, table, []));
-    this.#collection.walk();
   }
 
   /** What storage has after a failed write is what is live from then on. */
@@ -117,9 +116,8 @@ export class Ledger {
     });
   }
 
-  /** Called with time: deletes some of what no generation needs any more. Never rejects. */
+  /** Called with time: deletes some of what is kept no longer. Never rejects. */
   async collect(): Promise<void> {
-    this.#collects = true;
     if (this.#busy) return;
     this.#busy = true;
     await this.#collect();
@@ -140,9 +138,8 @@ export class Ledger {
   }
 
   async #collect(): Promise<void> {
-    if (!(this.#collects || this.#collection.due) || this.#unclear || this.#live === null) return;
-    this.#collects = false;
-    await this.#collection.step(pageKeysOf(this.#pages));
+    if (!this.#collection.due || this.#unclear || this.#live === null) return;
+    await this.#collection.step(this.#live.record, addressesOf(this.#pages));
   }
 
   /** One generation for all of `batch`; where that fails and there are several, one for each. */
@@ -179,7 +176,6 @@ export class Ledger {
       for (const waiting of taken) waiting.resolve(next);
     } catch (error) {
       await this.#recover().catch(() => {}); // tried again before the next step
-      this.#collection.walk();
       if (taken.length === 0) for (const waiting of batch) waiting.reject(error);
       else if (taken.length === 1 || this.#live === null) for (const waiting of taken) waiting.reject(error);
       else for (const waiting of taken) await this.#step([waiting]);
@@ -194,11 +190,13 @@ export class Ledger {
     const { mounts, tasks, clock, root } = this.#options;
     await sliced(compilingAll(draft.put));
     const { ops: stateOps, states } = mounts.prepare(draft.put, live.mounts, refuse);
-    const { pages, ops: pageOps, replaced } = await sliced(this.#store.change(this.#pages, draft.put, draft.remove));
+    const seq = live.record.seq + 1;
+    const change = await sliced(this.#store.change(this.#pages, draft.put, draft.remove, seq));
+    const { pages, ops: pageOps, made, replaced } = change;
     const now = clock.now();
     const record: CurrentRecord = {
       format: 1,
-      seq: live.record.seq + 1,
+      seq,
       root: pages.root,
       commit: draft.commit ?? live.record.commit,
       committed_at: draft.commit ? now : live.record.committed_at,
@@ -214,6 +212,7 @@ export class Ledger {
     const ops: ViewOp[] = [
       ...pageOps,
       ...stateOps,
+      { key: logKey(seq), value: { ...record, made, replaced } },
       ...(draft.ops ?? []),
       ...after.ops,
       { key: currentKey, value: { ...record }, expect: this.#version },
@@ -224,7 +223,6 @@ export class Ledger {
     });
     this.#version = versions.at(-1) ?? "absent";
     this.#pages = pages;
-    this.#collection.note(replaced);
     mounts.states.adopt(states);
     for (const state of after.forgotten) mounts.states.forget(state.uuid);
     this.#activate(next);

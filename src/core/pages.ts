@@ -1,7 +1,8 @@
-// Declarations as storage keeps them: 256 pages by the hash of the key, each addressed by the HMAC of its content, and a
-// root page that lists them. A change writes one page and the root; those that they replace are deleted some time after
-// (collection.ts).
-// Must hold: a page is never changed; whoever holds the root address of the current generation can read it whole.
+// Declarations as storage keeps them: 256 pages by the hash of the key, each addressed by the number of the generation that it
+// came with and the HMAC of its content, and a root page that lists them. A change writes one page and the root; old roots
+// stay readable for as long as generations are kept (collection.ts), so history can be asked.
+// Must hold: a page is never changed; whoever holds the root address of a kept generation can read it whole. A page that a
+// generation does without is in none that follows.
 
 import { createHmac, hash, type KeyObject } from "node:crypto";
 import type { Work } from "../lib/slices.ts";
@@ -21,13 +22,23 @@ export interface Pages {
   readonly root: string;
 }
 
+interface Change {
+  readonly pages: Pages;
+  readonly ops: ViewOp[];
+  readonly made: readonly string[];
+  readonly replaced: readonly string[];
+}
+
 export const noPages: Pages = { buckets: new Map(), root: "" };
 
-const pageKey = (address: string): string => `generation/pages/${address}`;
+/** In an order that is the numbers'. */
+export const numbered = (seq: number): string => String(seq).padStart(12, "0");
 
-/** Where they stand below the barrier's root. */
-export const keysOf = ({ buckets, root }: Pages): ReadonlySet<string> =>
-  new Set([root, ...[...buckets.values()].map(({ address }) => address)].map(pageKey));
+/** Where it stands below the barrier's root. */
+export const pageKey = (address: string): string => `generation/pages/${address}`;
+
+export const addressesOf = ({ buckets, root }: Pages): ReadonlySet<string> =>
+  new Set([root, ...[...buckets.values()].map(({ address }) => address)]);
 
 export class PageStore {
   readonly #view: View;
@@ -39,13 +50,9 @@ export class PageStore {
     this.#key = key;
   }
 
-  /** The pages after a change, the operations (relative to the barrier's root) that write what is new, and the keys of what it
-   *  replaces. */
-  *change(
-    before: Pages,
-    put: readonly Declaration[],
-    remove: readonly Declaration[],
-  ): Work<{ pages: Pages; ops: ViewOp[]; replaced: readonly string[] }> {
+  /** The pages after a change that makes generation `seq`, the operations (relative to the barrier's root) that write what is
+   *  new, and the addresses of what is new and of what it replaces. */
+  *change(before: Pages, put: readonly Declaration[], remove: readonly Declaration[], seq: number): Work<Change> {
     const changed = new Map<string, Map<string, Declaration>>();
     const open = (key: string): Map<string, Declaration> => {
       const bucket = bucketOf(key);
@@ -64,7 +71,14 @@ export class PageStore {
       yield;
     }
     const buckets = new Map(before.buckets);
+    const made: string[] = [];
     const ops: ViewOp[] = [];
+    const write = (content: string): string => {
+      const { address, op } = this.#page(content, seq);
+      made.push(address);
+      ops.push(op);
+      return address;
+    };
     for (const [bucket, page] of changed) {
       if (page.size === 0) {
         buckets.delete(bucket);
@@ -76,17 +90,14 @@ export class PageStore {
         parts.push(JSON.stringify(page.get(key)));
         yield;
       }
-      const { address, op } = this.#page(`{"declarations":[${parts.join(",")}]}`);
-      ops.push(op);
-      buckets.set(bucket, { address, page });
+      buckets.set(bucket, { address: write(`{"declarations":[${parts.join(",")}]}`), page });
       yield;
     }
     const list = Object.fromEntries([...buckets.keys()].sort().map((bucket) => [bucket, buckets.get(bucket)?.address]));
-    const root = this.#page(JSON.stringify({ pages: list }));
-    ops.push(root.op);
+    const root = write(JSON.stringify({ pages: list }));
     const replaced = [...changed.keys()].flatMap((bucket) => before.buckets.get(bucket)?.address ?? []);
     if (before.root !== "") replaced.push(before.root);
-    return { pages: { buckets, root: root.address }, ops, replaced: replaced.map(pageKey) };
+    return { pages: { buckets, root }, ops, made, replaced };
   }
 
   async read(root: string): Promise<{ pages: Pages; table: Table }> {
@@ -104,9 +115,9 @@ export class PageStore {
     return { pages: { buckets, root }, table: Table.of(all) };
   }
 
-  #page(content: string): { address: string; op: ViewOp } {
+  #page(content: string, seq: number): { address: string; op: ViewOp } {
     const bytes = Buffer.from(content);
-    const address = createHmac("sha256", this.#key).update(bytes).digest("hex");
+    const address = `${numbered(seq)}-${createHmac("sha256", this.#key).update(bytes).digest("hex")}`;
     return { address, op: { key: pageKey(address), value: bytes } };
   }
 

@@ -55,6 +55,7 @@ export interface VaultOptions {
   /** Seconds. */
   readonly defaultLeaseTtl: number;
   readonly maxLeaseTtl: number;
+  readonly keepGenerations: number;
   /** Milliseconds that an audit device has to keep an entry. */
   readonly auditDeadline: number;
   /** Milliseconds that a plugin has to make, renew or revoke something; half a minute unless given. */
@@ -246,7 +247,7 @@ export class Vault implements Door {
   }
 
   #newCore(broker: Broker, auditDevices: AuditDevices): Core {
-    const { plugins, sysRoutes, clock, log, defaultLeaseTtl, maxLeaseTtl, leaseDeadline, version } = this.#options;
+    const { plugins, sysRoutes, clock, log, leaseDeadline, version } = this.#options;
     return new Core({
       barrier: this.#barrier,
       broker,
@@ -254,8 +255,9 @@ export class Vault implements Door {
       sysRoutes: sysRoutes(),
       clock,
       log,
-      defaultLeaseTtl,
-      maxLeaseTtl,
+      defaultLeaseTtl: this.#options.defaultLeaseTtl,
+      maxLeaseTtl: this.#options.maxLeaseTtl,
+      keepGenerations: this.#options.keepGenerations,
       leaseDeadline: leaseDeadline ?? leaseMs,
       auditDevices,
       seal: () => this.seal(),

@@ -57,6 +57,7 @@ export async function startBench(
     log,
     defaultLeaseTtl: 3600,
     maxLeaseTtl: 86_400,
+    keepGenerations: 400 * 86_400,
     auditDeadline: 100_000,
     clusterName: "bench",
     version: "2.0.0",

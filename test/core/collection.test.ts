@@ -1,4 +1,5 @@
-// What becomes of the pages of superseded generations: they go, no page that is needed does, and a crash leaves nothing behind.
+// How long superseded generations stay, and what becomes of them then: each that is kept can be read whole, no page of one goes
+// before, and neither a cut nor a failed edit leaves anything for good.
 
 import { describe, expect, it } from "vitest";
 import { restore } from "../../src/core/restore.ts";
@@ -8,19 +9,42 @@ import { plugin as memory } from "../../src/storage/memory/index.ts";
 import { apply, FaultyStore } from "../crash/store.ts";
 import { type Harness, harness } from "./harness.ts";
 
-const folder = "generation/pages/";
+const [folder, log] = ["generation/pages/", "generation/log/"];
+const keep = 60;
 
-/** A multiple of what goes in one write. */
-const bound = 200;
+interface Logged {
+  readonly seq: number;
+  readonly root: string;
+}
 
 const pagesOf = async ({ storage }: Harness): Promise<readonly string[]> => storage.list(folder);
 
-/** The pages of the live generation, as storage has them. */
-async function livePages({ vault }: Harness): Promise<readonly string[]> {
-  const root = vault.core?.generation.record.root ?? "";
+/** The pages of a generation. All must be there. */
+async function pagesBelow({ vault }: Harness, root: string): Promise<readonly string[]> {
   const entry = await vault.core?.root.get(`${folder}${root}`);
   const { pages } = JSON.parse(Buffer.from(entry?.value ?? []).toString()) as { pages: Record<string, string> };
-  return [root, ...Object.values(pages)].sort();
+  return [root, ...Object.values(pages)];
+}
+
+const livePages = async (h: Harness): Promise<readonly string[]> =>
+  (await pagesBelow(h, h.vault.core?.generation.record.root ?? "")).toSorted();
+
+async function logOf({ vault, storage }: Harness): Promise<readonly Logged[]> {
+  const { core } = vault;
+  if (core === null) throw new Error("sealed");
+  const records = await Promise.all(
+    (await storage.list(log)).map((name) => core.root.getJson<Logged>(`${log}${name}`)),
+  );
+  return records.flatMap((entry) => entry?.value ?? []);
+}
+
+/** That each generation of the log can be read whole, and that there is no page of none. Returns how many they are. */
+async function readable(h: Harness): Promise<number> {
+  const kept = await logOf(h);
+  expect(kept.at(-1)?.root).toBe(h.vault.core?.generation.record.root);
+  const pages = new Set((await Promise.all(kept.map(({ root }) => pagesBelow(h, root)))).flat());
+  expect(await pagesOf(h)).toEqual([...pages].sort());
+  return kept.length;
 }
 
 const policy = (path: string) => ({ policy: `path "${path}" { capabilities = ["read"] }` });
@@ -32,16 +56,24 @@ async function scan(h: Harness): Promise<string> {
   return h.vault.core?.integrity.state ?? "sealed";
 }
 
-/** Until there is nothing left to do, however much there was. */
+/** All that is superseded grows old and goes, however much it is. */
 async function collect(h: Harness): Promise<void> {
+  h.clock.advance(keep * 1000);
   for (let tick = 0; tick < 40; tick++) await h.vault.tick();
 }
 
-/** Pages that nobody needs, as a crash may leave them. */
-async function litter(h: Harness, count: number, under = folder): Promise<void> {
+async function opened(options: Parameters<typeof harness>[0] = {}): Promise<Harness> {
+  const h = await harness({ keepGenerations: keep, ...options });
+  expect(await scan(h)).toBe("ok");
+  return h;
+}
+
+/** Pages that nobody has, as failed edits leave them under the number of the one that comes then. */
+async function litter(h: Harness, seq: number, count: number): Promise<void> {
   for (let at = 0; at < count; at += 50) {
     const names = Array.from({ length: Math.min(50, count - at) }, (_, n) => String(at + n).padStart(64, "0"));
-    await h.vault.core?.root.write(names.map((name) => ({ key: `${under}${name}`, value: Buffer.from("{}") })));
+    const key = (name: string): string => `${folder}${String(seq).padStart(12, "0")}-${name}`;
+    await h.vault.core?.root.write(names.map((name) => ({ key: key(name), value: Buffer.from("{}") })));
   }
 }
 
@@ -51,68 +83,126 @@ const generationOf = ({ vault }: Harness): unknown => [
   Object.fromEntries([...(vault.core?.generation.table ?? [])].map((one) => [`${one.kind} ${one.name}`, one])),
 ];
 
-describe("pages of superseded generations", () => {
-  it("are not more than a bound under a load that never rests, and none once it does", async () => {
-    const h = await harness();
+const seqOf = ({ vault }: Harness): number => vault.core?.generation.record.seq ?? 0;
+
+describe("superseded generations", () => {
+  it("are kept for their time, each whole, also under a load that never rests and over a restart", async () => {
+    const h = await opened();
     for (let at = 0; at < 160; at++) {
-      await write(h, `p${at % 40}`, `a/${at}`);
+      h.clock.advance(1000);
+      await write(h, `p${at % 40}`, `a/${at % 3}`);
       if (at % 3 === 0)
         await h.ask("update", "identity/entity", { name: `person-${at % 50}`, metadata: { at: `${at}` } });
-      if (at % 50 === 0) expect((await pagesOf(h)).length).toBeLessThan(bound);
+      if (at % 50 === 49) expect(await readable(h)).toBeLessThanOrEqual(Math.min(at, keep) * (4 / 3) + 8);
     }
-    const live = await livePages(h);
-    expect((await pagesOf(h)).length).toBeLessThan(live.length + 130);
-    await collect(h);
-    expect(await pagesOf(h)).toEqual(live);
-    expect(await h.storage.list("generation/log/")).toEqual([]);
-    expect(await scan(h)).toBe("ok");
-    const before = generationOf(h);
+    const kept = await readable(h);
+    expect(kept).toBeGreaterThan(keep);
     await h.vault.seal();
-    expect(generationOf(await h.reopen())).toEqual(before);
+    const again = await h.reopen();
+    expect(await scan(again)).toBe("ok");
+    for (let tick = 0; tick < 5; tick++) await again.vault.tick();
+    expect(await readable(again)).toBe(kept);
+    const before = generationOf(again);
+    await collect(again);
+    expect(await readable(again)).toBe(1);
+    expect(await scan(again)).toBe("ok");
+    expect(generationOf(again)).toEqual(before);
   });
 
-  it("stay where a later change needs them again", async () => {
-    const h = await harness();
+  it("go to the millisecond, and the live one never", async () => {
+    const h = await opened();
+    await write(h, "p", "a");
+    await collect(h);
+    expect(await readable(h)).toBe(1);
+    h.clock.advance(10 * keep * 1000);
+    await write(h, "p", "b");
+    const before = (await logOf(h)).map(({ seq }) => seq);
+    expect(before).toHaveLength(2);
+    h.clock.advance(keep * 1000 - 1);
+    for (let tick = 0; tick < 3; tick++) await h.vault.tick();
+    expect(await readable(h)).toBe(2);
+    h.clock.advance(1);
+    await h.vault.tick();
+    expect((await logOf(h)).map(({ seq }) => seq)).toEqual(before.slice(1));
+    await collect(h);
+    expect(await readable(h)).toBe(1);
+  });
+
+  it("take none with them that has the same objects again", async () => {
+    const h = await opened();
     for (let round = 0; round < 30; round++) {
-      for (const path of ["a", "b", "a"]) await write(h, "p", path);
-      if (round % 7 === 0) await h.vault.tick();
+      for (const path of ["a", "b", "a"]) {
+        h.clock.advance(1000);
+        await write(h, "p", path);
+        await h.vault.tick();
+      }
+      if (round % 5 === 0) await readable(h);
     }
     await collect(h);
-    expect(await pagesOf(h)).toEqual(await livePages(h));
+    expect(await readable(h)).toBe(1);
     await h.vault.seal();
     const again = await h.reopen();
     expect((await again.ask("read", "sys/policies/acl/p")).data?.["policy"]).toContain('"a"');
   });
 
-  it("that a crash left are found after the restart, some in each write, with what earlier versions logged", async () => {
+  it("take with them what failed edits left, some in each write", async () => {
     const store = new FaultyStore(true);
-    const h = await harness({ storage: store });
+    const h = await opened({ storage: store });
+    await litter(h, seqOf(h) + 1, 700);
     await write(h, "p", "a");
-    await litter(h, 700);
-    await litter(h, 300, "generation/log/");
+    await write(h, "q", "a");
     const before = generationOf(h);
-    await h.vault.seal();
-    const again = await h.reopen();
     const from = store.writes.length;
-    await again.vault.tick();
-    expect((await pagesOf(again)).length).toBeGreaterThan(700); // the scan has not come by
-    expect(await scan(again)).toBe("ok");
-    await collect(again);
-    expect(await pagesOf(again)).toEqual(await livePages(again));
-    expect(await again.storage.list("generation/log/")).toEqual([]);
+    await collect(h);
+    expect(await readable(h)).toBe(1);
     const deleted = store.writes.slice(from).map(({ ops }) => ops.filter(({ value }) => value === null).length);
-    expect(Math.max(...deleted)).toBeLessThanOrEqual(64);
-    expect(await scan(again)).toBe("ok");
-    expect(generationOf(again)).toEqual(before);
+    expect(Math.max(...deleted)).toBe(64);
+    expect(await scan(h)).toBe("ok");
+    expect(generationOf(h)).toEqual(before);
   });
 
-  it("are collected from whatever a cut in the middle of collecting left", async () => {
+  it("of earlier versions of the program, which logged no pages, harm nothing", async () => {
+    const h = await opened();
+    const old = { format: 1, seq: 0, root: "0".repeat(64), commit: null, committed_at: 0, revision: 0, at: 0 };
+    const page = { key: `${folder}${"0".repeat(64)}`, value: Buffer.from("{}") };
+    await h.vault.core?.root.write([page, { key: `${log}000000000000`, value: old }]);
+    await write(h, "p", "a");
+    await collect(h);
+    expect(await pagesOf(h)).toEqual(["0".repeat(64), ...(await livePages(h))].sort());
+    expect(await logOf(h)).toHaveLength(1);
+  });
+
+  it("are not superseded by what an edit logged that failed then", async () => {
+    const h = await opened();
+    await write(h, "p", "a");
+    await collect(h);
+    const record = h.vault.core?.generation.record;
+    const failed = { ...record, seq: seqOf(h) + 1, at: h.clock.now(), made: [], replaced: await livePages(h) };
+    await h.vault.core?.root.write([{ key: `${log}${String(failed.seq).padStart(12, "0")}`, value: failed }]);
+    await collect(h);
+    expect((await logOf(h)).map(({ seq }) => seq)).toEqual([record?.seq, failed.seq]);
+    await write(h, "p", "b");
+    expect(await readable(h)).toBe(2);
+  });
+
+  it("have no page of the live one, whatever the log says", async () => {
+    const h = await opened();
+    for (const path of ["a", "b"]) await write(h, "p", path);
+    const live = await livePages(h);
+    const wrong = { ...h.vault.core?.generation.record, made: [], replaced: live };
+    await h.vault.core?.root.write([{ key: `${log}${String(seqOf(h)).padStart(12, "0")}`, value: wrong }]);
+    await collect(h);
+    expect(await pagesOf(h)).toEqual(expect.arrayContaining([...live]));
+  });
+
+  it("go whole from whatever a cut in the middle left", async () => {
     for (const atomic of [true, false]) {
       const store = new FaultyStore(atomic);
-      const h = await harness({ storage: store });
+      const h = await opened({ storage: store });
       for (let at = 0; at < 12; at++) await write(h, "p", `a/${at}`);
       const before = generationOf(h);
       const from = store.writes.length;
+      h.clock.advance(keep * 1000);
       await h.vault.tick();
       const cut = store.writes.slice(from).find(({ ops }) => ops.some(({ key }) => key.startsWith(folder)));
       expect(cut?.ops.length).toBeGreaterThan(10);
@@ -122,17 +212,16 @@ describe("pages of superseded generations", () => {
         expect(generationOf(again)).toEqual(before);
         expect(await scan(again)).toBe("ok");
         await collect(again);
-        expect(await pagesOf(again)).toEqual(await livePages(again));
+        expect(await readable(again)).toBe(1);
         await write(again, "q", "b");
         await again.vault.seal();
       }
     }
   });
 
-  it("stay while storage is not what was written", async () => {
-    const h = await harness();
+  it("stay while storage is not what was written, or nobody has looked", async () => {
+    const h = await opened();
     for (const name of ["p", "r"]) await write(h, name, "a");
-    await litter(h, 3);
     const old = await h.storage.get("generation/current");
     for (const path of ["b", "c"]) await write(h, "p", path);
     const newer = await livePages(h);
@@ -142,6 +231,10 @@ describe("pages of superseded generations", () => {
       h.storage.write([{ key: "generation/current", value: null, version: 0, ...stored }]);
     await put(old);
     const again = await h.reopen();
+    const all = await pagesOf(again);
+    again.clock.advance(keep * 1000);
+    await again.vault.core?.ledger.collect();
+    expect(await pagesOf(again)).toEqual(all);
     expect(await scan(again)).toBe("tampered");
     for (let at = 0; at < 100; at++) await write(again, "r", `a/${at}`);
     await collect(again);
@@ -154,22 +247,21 @@ describe("pages of superseded generations", () => {
 
   it("are left for later where storage fails, which fails no edit", async () => {
     const store = new FaultyStore(true);
-    const h = await harness({ storage: store });
-    for (let at = 0; at < 10; at++) await write(h, "p", `a/${at}`);
-    await h.vault.tick();
+    const h = await opened({ storage: store });
     for (let at = 0; at < 10; at++) await write(h, "p", `b/${at}`);
+    h.clock.advance(keep * 1000);
     store.fault = { write: store.writes.length, landed: 0, stops: false };
-    const [, written] = await Promise.all([h.vault.tick(), write(h, "p", "c")]);
+    const [, written] = await Promise.all([h.vault.core?.ledger.collect(), write(h, "p", "c")]);
     expect(store.met).toBe(true);
     expect(written).toBeDefined();
     expect(h.log.join("")).toContain("could not be deleted");
     await collect(h);
-    expect(await pagesOf(h)).toEqual(await livePages(h));
+    expect(await readable(h)).toBe(1);
     expect(await scan(h)).toBe("ok");
   });
 
   it("go while a backup is made, which has all that it needs", async () => {
-    const h = await harness();
+    const h = await opened();
     for (let at = 0; at < 25; at++) await write(h, `p${at}`, `a/${at}`);
     const before = generationOf(h);
     const snapshot = await h.vault.core?.options.barrier.snapshot();

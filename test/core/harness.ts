@@ -88,6 +88,8 @@ export interface HarnessOptions {
   readonly known?: { readonly root: string; readonly shares: readonly Uint8Array[] };
   readonly allowUnauthenticated?: readonly string[];
   readonly apiAudit?: VaultOptions["apiAudit"];
+  /** Seconds; 400 days unless given. */
+  readonly keepGenerations?: number;
   /** Shamir's unless given; made anew for each process. */
   readonly seal?: () => Seal;
 }
@@ -111,6 +113,7 @@ async function openVault(
     log: createLogger({ level: "debug", write: (line) => void log.push(line), now: clock.now }),
     defaultLeaseTtl: 3600,
     maxLeaseTtl: 86_400,
+    keepGenerations: options.keepGenerations ?? 400 * 86_400,
     auditDeadline: options.auditDeadline ?? 200,
     leaseDeadline: options.leaseDeadline ?? 5_000,
     clusterName: "test",
