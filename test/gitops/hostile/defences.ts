@@ -197,7 +197,7 @@ export const defences = {
   descent: {
     says: "a head builds on what is applied",
     edits: [
-      edit("gitops/attempt.ts", "if (current === null || head === null ||", "if (current === null || head !== null ||"),
+      edit("gitops/attempt.ts", "if (base === null || head === null ||", "if (base === null || head !== null ||"),
     ],
   },
   realHistory: {
@@ -347,7 +347,7 @@ export const defences = {
     says: "the vault's own paths are nobody else's",
     edits: [
       edit("core/kinds.ts", "reserved.has(first) ?", "reserved.has(`${first}/`) ?"),
-      edit("core/kinds.ts", 'path === "token" || path.startsWith("token/") ?', 'path === "token/" ?'),
+      edit("core/kinds.ts", 'path === "token" || path.startsWith("token/");', 'path === "token/";'),
       edit("core/mounts.ts", "if (clash !== null) {", 'if (clash !== null && clash.path === "") {'),
     ],
   },
