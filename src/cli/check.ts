@@ -27,7 +27,7 @@ export function filePrefix(dir: string): string {
   return clean === "." ? "" : `${clean}/`;
 }
 
-const isFolder = async (dir: string): Promise<boolean> =>
+export const isFolder = async (dir: string): Promise<boolean> =>
   stat(dir).then(
     (about) => about.isDirectory(),
     () => false,

@@ -117,6 +117,42 @@ function repository(files: Readonly<Record<string, string | null>>): string {
   return dir;
 }
 
+test("what Git ignores is not looked at, unless it is the folder that is named", async () => {
+  const other = "on: push\n";
+  const dir = repository({ "a.yaml": policy("a"), "sub/b.yaml": policy("b"), "sub/notes.yml": policy("notes") });
+  put(dir, {
+    ".gitignore": "node_modules\n/build/\n*.local.yaml\nnotes.yml\n",
+    "node_modules/x/ci.yaml": other,
+    "sub/node_modules/ci.yaml": other,
+    "sub/b.local.yaml": other,
+    "build/docs/c.yaml": policy("c"),
+    "new.yaml": policy("new"),
+    ".git/info/exclude": "own.yaml\n",
+    "own.yaml": other,
+  });
+  symlinkSync(dir, join(dir, "node_modules/self"));
+  const counted = async (folder: string): Promise<string | undefined> => {
+    const io = listen();
+    await check(folder, io, kinds);
+    return io.said()[0];
+  };
+  // What is ignored and was committed all the same is in the commit.
+  expect(await counted(dir)).toBe("4 documents: 4 Policy; no problems\n");
+  expect(await counted(join(dir, "sub"))).toBe("2 documents: 2 Policy; no problems\n");
+  const link = join(scratch(), "link");
+  symlinkSync(dir, link);
+  expect(await counted(link)).toBe("4 documents: 4 Policy; no problems\n");
+  expect((await planned({ dir, base: "HEAD" }))[1]).toContain("1 change: 1 to create");
+  for (const folder of ["build", "build/docs"]) {
+    expect(await counted(join(dir, folder))).toBe("1 document: 1 Policy; no problems\n");
+  }
+  // Outside Git nothing is ignored.
+  rmSync(join(dir, ".git"), { recursive: true });
+  const io = listen();
+  expect(await check(dir, io, kinds)).toBe(1);
+  expect(io.said()[0]).toContain("node_modules/x/ci.yaml:1:1: this is no Writ document");
+});
+
 async function planned(options: PlanOptions): Promise<readonly [number, string, string]> {
   const io = listen();
   const code = await plan(options, io, kinds);
@@ -188,6 +224,7 @@ test("plan takes no option for a commit, and needs a repository", async () => {
   expect((await planned({ dir, base: tmpdir() }))[2]).toContain(
     `there is no commit "${tmpdir()}"; a folder is named so: --dir`,
   );
+  expect((await planned({ dir, base: join(dir, "a.yaml") }))[2]).not.toContain("folder");
   expect(await planned({ dir, base: "HEAD:a.yaml" })).toEqual([2, "", 'writ plan: there is no commit "HEAD:a.yaml"\n']);
   expect((await planned({ dir }))[2]).toContain("name a BASE");
   expect((await planned({ dir: scratch() }))[2]).toContain("is in no git work tree");

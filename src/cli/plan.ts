@@ -2,7 +2,6 @@
 // is upstream of it where left out).
 // Must hold: commits are read by git's plumbing with fixed arguments and whole object names; nothing is checked out.
 
-import { existsSync } from "node:fs";
 import { realpath } from "node:fs/promises";
 import { Blobs } from "../lib/blobs.ts";
 import { createGit, type Git, GitError, isCommit } from "../lib/git.ts";
@@ -12,7 +11,7 @@ import { holds, render } from "../gitops/plan.ts";
 import { readTree } from "../gitops/tree.ts";
 import type { Problem } from "../sdk/errors.ts";
 import type { Kind } from "../sdk/kind.ts";
-import { filePrefix, type Io } from "./check.ts";
+import { filePrefix, type Io, isFolder } from "./check.ts";
 
 export interface PlanOptions {
   /** The folder of the documents, inside a git work tree; the current one where left out. */
@@ -60,7 +59,7 @@ async function resolve(git: Git, name: string): Promise<string | null> {
 
 async function named(git: Git, name: string): Promise<string> {
   const id = await resolve(git, name);
-  const hint = id === null && existsSync(name) ? `; a folder is named so: --dir ${name}` : "";
+  const hint = id === null && (await isFolder(name)) ? `; a folder is named so: --dir ${name}` : "";
   if (id === null) throw new PlanError(`there is no commit ${JSON.stringify(name)}${hint}`);
   return id;
 }

@@ -1,10 +1,11 @@
 // A folder as document files, and problems as lines: the parts of `writ check` and `writ plan`.
 // Must hold: only regular files are read, links are named and never followed, sizes are bounded before reading; what
-// the server refuses in a commit's tree for its type is refused here too.
+// the server refuses in a commit's tree for its type is refused here too, and what no commit would have is not looked at.
 
 import { constants } from "node:fs";
-import { open, readdir } from "node:fs/promises";
+import { open, readdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
+import { createGit, GitError } from "../lib/git.ts";
 import { counted } from "../lib/printable.ts";
 import type { Problem } from "../sdk/errors.ts";
 import type { DocumentFile } from "./compile.ts";
@@ -25,8 +26,23 @@ export const folderLimits: FolderLimits = {
 const isDocument = (path: string): boolean => /\.ya?ml$/iu.test(path);
 
 interface Found {
+  readonly ignored: ReadonlySet<string>;
   readonly paths: string[];
   readonly problems: Problem[];
+}
+
+/** What Git ignores below a folder, such as installed packages; folders end in "/". Nothing where Git does not know the folder,
+ *  or ignores all of it: whoever names it means it. */
+async function ignoredBelow(folder: string): Promise<ReadonlySet<string>> {
+  const git = createGit({ gitDir: null, maxOutput: 64 * 1024 * 1024 });
+  const untracked = ["ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory"];
+  try {
+    const paths = (await git.text(["-C", await realpath(folder), ...untracked])).split("\0");
+    return new Set(paths.includes("./") ? [] : paths);
+  } catch (error) {
+    if (error instanceof GitError) return new Set();
+    throw error;
+  }
 }
 
 async function walk(folder: string, prefix: string, found: Found): Promise<void> {
@@ -34,7 +50,7 @@ async function walk(folder: string, prefix: string, found: Found): Promise<void>
   for (const entry of entries) {
     const path = prefix === "" ? entry.name : `${prefix}/${entry.name}`;
     // A submodule has a .git file; the repository's own is a folder.
-    if (entry.name === ".git") continue;
+    if (entry.name === ".git" || found.ignored.has(entry.isDirectory() ? `${path}/` : path)) continue;
     if (entry.isDirectory()) await walk(folder, path, found);
     else if (entry.isSymbolicLink())
       found.problems.push(fault(path, "symbolic links are refused: put the content here"));
@@ -59,12 +75,12 @@ async function readRegular(path: string, limit: number): Promise<Buffer | string
   }
 }
 
-/** The YAML files below a folder, their paths relative to it. Throws where the folder cannot be read. */
+/** The YAML files below a folder that Git does not ignore, their paths relative to it. Throws where the folder cannot be read. */
 export async function readFolder(
   folder: string,
   limits: FolderLimits = folderLimits,
 ): Promise<{ readonly files: readonly DocumentFile[]; readonly problems: readonly Problem[] }> {
-  const found: Found = { paths: [], problems: [] };
+  const found: Found = { ignored: await ignoredBelow(folder), paths: [], problems: [] };
   await walk(folder, "", found);
   const { paths, problems } = found;
   if (paths.length > limits.files) {
