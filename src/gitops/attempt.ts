@@ -190,13 +190,21 @@ async function ancestry(attempt: Attempt): Promise<Verdict | null> {
   return unless(attempt, { for: "rewind", reasons });
 }
 
+/** What to do about a commit that is not valid. What is pushed changes nothing about one that is pinned. */
+function remedy({ pin, order }: Attempt): string {
+  if (pin === null) return "nothing was changed. Mend the documents and push again";
+  return order === null
+    ? "nothing was changed. Pin another commit, or go on with the branch: writ unpin"
+    : "pin another commit";
+}
+
 async function compile(attempt: Attempt): Promise<Verdict | null> {
   const { head, current, tools, shelf } = attempt;
   if (head === null) return null;
   const parcel = await tools.workshop.compile(head, shelf.serial);
   const count = parcel.problems.length;
   if (count > 0) {
-    const message = `${counted(count, "problem")}; nothing was changed. Mend the documents and push again`;
+    const message = `${counted(count, "problem")}; ${remedy(attempt)}`;
     return judge(tools.clock, "invalid", head, { message, problems: parcel.problems });
   }
   const declarations = await sliced(shelf.put(parcel));

@@ -71,14 +71,16 @@ export async function report(
 ): Promise<Readonly<Record<string, unknown>>> {
   const { verdict, pinned } = standing;
   const current = target.current();
-  const applied = verdict.result === "applied";
+  // It is open, or nobody was answered: that it was sealed at the last look says nothing of the branch.
+  const result = verdict.result === "sealed" ? "waiting" : verdict.result;
+  const applied = result === "applied";
   const failed = verdict.result === "invalid" || verdict.result === "failed" || verdict.message !== null;
   const pending = await target.pending();
   return {
     remote: standing.remote,
     branch: standing.branch,
     directory: standing.directory,
-    state: pinned !== null && applied ? "pinned" : verdict.result,
+    state: pinned !== null && applied ? "pinned" : result,
     pinned: pinned === null ? null : pinView(pinned),
     running: standing.running,
     remote_commit: describe(standing.head),

@@ -33,6 +33,32 @@ describe("generations", () => {
     expect((await again.ask("read", "secret/data/x")).data).toMatchObject({ data: { a: "1" } });
   });
 
+  it("comes back to what a release took that had fewer rules, as that decided it", async () => {
+    const h = await harness();
+    const entity = (name: string) =>
+      declare("Entity", name, { policies: ["p"], aliases: [], metadata: {}, disabled: false });
+    const group = (name: string) =>
+      declare("Group", name, { policies: [], member_entities: [], member_groups: [], metadata: {} });
+    const rules = [
+      { path: "secret/data/x", capabilities: ["read"] },
+      { path: "a//b", capabilities: ["read"] },
+      { path: "a/../b", capabilities: ["deny"] },
+    ];
+    const config = { default_lease_ttl: 7200, max_lease_ttl: 3600, listing_visibility: "" };
+    const all = [entity("ada"), entity("Ada"), group("team"), group("TEAM"), declare("Policy", "p", { rules })];
+    await h.target.apply(setOf("a2", engine("secret", "secret", { config }), ...all), []);
+    await h.ask("update", "secret/data/x", { data: { a: "1" } });
+    await h.vault.seal();
+    const again = await h.reopen();
+    expect(again.vault.core?.generation.id).toBe(`a2${"0".repeat(38)}+0`);
+    expect(again.target.current()?.declarations).toHaveLength(6);
+    const { auth } = await again.ask("update", "auth/token/create", { policies: ["p"] });
+    const token = auth?.client_token ?? "";
+    expect((await again.ask("read", "secret/data/x", {}, token)).data).toMatchObject({ data: { a: "1" } });
+    await again.target.apply(setOf("a3", engine("secret"), policy("p", "secret/data/y")), []);
+    expect(await refusal(again.ask("read", "secret/data/x", {}, token))).toMatch(/^denied/);
+  });
+
   it("refuses to write over the API what Git manages, with the place to change", async () => {
     const h = await harness();
     await h.target.apply(setOf("b2", engine("secret"), policy("p", "secret/data/x")), []);

@@ -7,6 +7,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { ApplyError } from "../../src/sdk/kind.ts";
 import { VaultError } from "../../src/sdk/errors.ts";
 import type { Wanted } from "../../src/gitops/pin.ts";
+import type { Compilation, Compile } from "../../src/gitops/workshop.ts";
 import { type Bench, bench, git, lines, sweep, Upstream } from "./kit.ts";
 
 afterAll(sweep);
@@ -627,6 +628,30 @@ test("a vault that is sealed while the pin is applied goes on with it after the 
   expect(target.names()).toEqual(["alpha", "beta"]);
   expect((await reconciler.pinned())?.pin.commit).toBe(one.good);
   await reconciler.close();
+});
+
+test("a release that refuses the pinned commit leaves it live, and tells no one to push", async () => {
+  const one = await crisis();
+  await one.reconciler.pin(wanted(one.good));
+  await one.reconciler.close();
+  const { target, folder, upstream } = one;
+  const refuses: Compile = (files, kinds, options) => ({
+    ...(lines(files, kinds, options) as Compilation),
+    problems: [{ file: "a.yaml", line: 2, column: 1, message: "is not taken any more" }],
+  });
+  const two = await bench(upstream, { target, folder, compile: refuses });
+  await two.reconciler.sync();
+  expect(target.applied?.commit.id).toBe(one.good);
+  const status = await two.reconciler.status({ documents: false });
+  expect(status).toMatchObject({
+    state: "invalid",
+    pinned: { commit: one.good },
+    applied_commit: { commit: one.good },
+  });
+  expect(status["last_error"]).toMatchObject({
+    message: expect.stringMatching(/^1 problem; nothing was changed\. .*writ unpin$/),
+  });
+  await two.reconciler.close();
 });
 
 test("a process that dies between the record and the commit pins in the next one", async () => {

@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { ApplyError } from "../../src/sdk/kind.ts";
 import { VaultError } from "../../src/sdk/errors.ts";
-import { bench, FakeTarget, sweep, Upstream } from "./kit.ts";
+import type { Compile } from "../../src/gitops/workshop.ts";
+import { bench, FakeTarget, lines, sweep, Upstream } from "./kit.ts";
 
 afterAll(sweep);
 
@@ -412,10 +413,47 @@ describe("waking", () => {
     expect(reconciler.standing().verdict.result).toBe("sealed");
     expect(workshop.fetches).toBe(0);
     target.sealed = false;
+    // Whoever is answered finds it open: how the branch stands is not known yet.
+    expect(await reconciler.status({ documents: false })).toMatchObject({ state: "waiting", last_error: null });
     reconciler.resume();
     await idle(reconciler);
     expect(target.names()).toEqual(["alpha"]);
     await reconciler.close();
+  });
+
+  test("a release that refuses what is live leaves it live, and says what to mend", async () => {
+    const upstream = new Upstream();
+    const live = upstream.commit({ "a.yaml": "alpha old\nbeta\n" });
+    const before = await bench(upstream);
+    await before.reconciler.sync();
+    await before.reconciler.close();
+    const strict: Compile = (files, kinds, options) =>
+      lines(
+        files.map((file) => ({
+          ...file,
+          bytes: Buffer.from(Buffer.from(file.bytes).toString().replace("old", "bad")),
+        })),
+        kinds,
+        options,
+      );
+    const { target, folder } = before;
+    const after = await bench(upstream, { target, folder, compile: strict });
+    after.reconciler.resume();
+    await idle(after.reconciler);
+    expect(target.applied?.commit.id).toBe(live);
+    expect(target.names()).toEqual(["alpha", "beta"]);
+    expect(await after.reconciler.status({ documents: false })).toMatchObject({
+      state: "invalid",
+      applied_commit: { commit: live },
+      last_error: { message: expect.stringContaining("Mend the documents"), problems: [{ file: "a.yaml", line: 1 }] },
+    });
+    // Not even a commit about something else, until it is mended.
+    upstream.commit({ "b.yaml": "gamma\n" });
+    expect(await after.reconciler.sync()).toMatchObject({ result: "invalid" });
+    expect(target.names()).toEqual(["alpha", "beta"]);
+    upstream.commit({ "a.yaml": "alpha\nbeta\n" });
+    expect(await after.reconciler.sync()).toMatchObject({ result: "applied" });
+    await after.reconciler.close();
   });
 
   test("a vault sealed in the middle of an apply is settled at resume", async () => {
