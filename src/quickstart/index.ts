@@ -24,10 +24,21 @@ import { farewell, warning, welcome } from "./words.ts";
 
 const ofPackage = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
+/** Throws CommandError. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await chmod(folder, 0o700);
+  } catch (error) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    const why = ["EEXIST", "ENOTDIR"].includes(code) ? "a file is there" : code || message;
+    throw new CommandError(`${folder} cannot be the data folder (${why}): name another one in WRIT_DATA`);
+  }
+}
+
 /** The files beside the vault: repository, clone, secret, configuration, schemas for editors. */
 async function prepare(place: Place): Promise<void> {
-  await mkdir(place.data, { recursive: true, mode: 0o700 });
-  await chmod(place.data, 0o700);
+  await makeFolder(place.data);
   if (!(await exists(place.webhookSecret))) {
     await writeDurable(place.webhookSecret, Buffer.from(`${randomBytes(32).toString("hex")}\n`));
   }

@@ -4,19 +4,22 @@ import { once } from "node:events";
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, type IncomingHttpHeaders } from "node:http";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { processIo } from "../cli/io.ts";
 import { configSchema, readConfig } from "../config.ts";
 import { createAjv } from "../configCheck.ts";
 import { gitopsFields } from "../gitops/settings.ts";
 import { field } from "../sdk/fields.ts";
 import { readUpdates, signedDelivery } from "./delivery.ts";
 import { readEnvironment, writeEnvironment } from "./environment.ts";
+import { quickstart } from "./index.ts";
 import { cloneRepository, seedRepository, writeHook } from "./repository.ts";
 import { configText, placeOf } from "./settings.ts";
+import { welcome } from "./words.ts";
 
 const run = promisify(execFile);
 let folder = "";
@@ -65,6 +68,33 @@ describe("the settings", () => {
     [{ WRIT_DATA: "with$(command)" }, "WRIT_DATA"],
   ])("%j is refused", (env, name) => {
     expect(() => placeOf(env)).toThrow(name);
+  });
+
+  test("a data folder that is none is told, with what to do", async () => {
+    const file = join(folder, "file");
+    await writeFile(file, "mine");
+    for (const data of [file, join(file, "below")]) {
+      const io = { ...processIo, env: { WRIT_DATA: data } };
+      await expect(quickstart(io)).rejects.toThrow(`${data} cannot be the data folder (a file is there): name another`);
+    }
+    expect(await readFile(file, "utf8")).toBe("mine");
+  });
+
+  test("a shell reads each path in the lines to copy as it is", async () => {
+    for (const name of ["plain", "R&D;(1)", "~home", "-dash", "a*!{b}", "große|<Daten>"]) {
+      for (const data of [join(folder, name), name, "."]) {
+        const place = placeOf({ WRIT_DATA: data });
+        const text = welcome(place);
+        const shell = async (line: string): Promise<string> => (await run("bash", ["-c", line])).stdout;
+        const found = [/ \. (.*); set \+a/, /\n {2}cd (.*)\n/, /--git-dir=(.*) log /].map((at) => at.exec(text)?.[1]);
+        for (const [at, path] of [place.environmentFile, place.clone, place.audit].entries()) {
+          const read = await shell(`printf %s ${at === 2 ? "--git-dir=" : ""}${found[at] ?? ""}`);
+          expect(resolve(read.replace(/^--git-dir=/, ""))).toBe(path);
+        }
+        expect(found[0]).toMatch(/\/|^'/);
+        expect(found[1]).not.toMatch(/^-/);
+      }
+    }
   });
 
   test("the configuration that is written is one that the server reads", () => {

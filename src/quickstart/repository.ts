@@ -55,7 +55,8 @@ export async function cloneRepository(place: string, bare: string): Promise<void
   });
 }
 
-const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+/** As a shell reads it back. */
+export const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** Written at each start: the node that runs, the port and the folder may have changed. `command` is the program and its
  *  arguments. */

@@ -1,6 +1,7 @@
 // What the quickstart says.
 
 import { relative } from "node:path";
+import { quoted } from "./repository.ts";
 import type { Place } from "./settings.ts";
 
 export const warning =
@@ -9,10 +10,11 @@ export const warning =
 
 export const farewell = "Stopped. Everything is kept; npm start goes on from here.";
 
-/** As a person would type it from here. */
+/** As a person would type it from here. A shell looks elsewhere for what `.` is given without a slash. */
 function typed(path: string): string {
   const near = relative(process.cwd(), path);
-  return near === "" ? "." : near.startsWith("..") ? path : near;
+  const name = near.startsWith("..") ? path : /^-|^[^/]*$/.test(near) ? `./${near}` : near;
+  return /^[\p{L}\p{M}\p{N}./_@%+=:,-]+$/u.test(name) ? name : quoted(name);
 }
 
 export const welcome = (place: Place): string => `
