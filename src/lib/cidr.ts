@@ -55,6 +55,10 @@ export function foldCidr(text: string): string | null {
   return `${new SocketAddress({ address: words.join(":"), family: "ipv6" }).address}/${range.length}`;
 }
 
+/** The places of those that are not written right. */
+export const wrongCidrs = (ranges: readonly string[]): readonly number[] =>
+  ranges.flatMap((range, at) => (rangeOf(range) === null ? [at] : []));
+
 /** The first that is not written right; null where all are. */
 export const wrongCidr = (ranges: readonly string[]): string | null =>
   ranges.find((range) => rangeOf(range) === null) ?? null;

@@ -1,7 +1,7 @@
 // The token_* fields that every auth mapping has, with Vault's names and meanings. Core reads them from the mapping's
 // declaration at login, and again at each request of a token that the mapping made.
 
-import { mostCidrs, wrongCidr } from "../lib/cidr.ts";
+import { mostCidrs, wrongCidrs } from "../lib/cidr.ts";
 import { field, type Values } from "./fields.ts";
 import type { Fault } from "./kind.ts";
 
@@ -36,11 +36,8 @@ const mayBeBatch = (spec: { readonly token_type?: string }): boolean => spec.tok
 export function tokenFaults(given: Readonly<Record<string, unknown>>): readonly Fault[] {
   const spec = given as Partial<TokenSpec>;
   const faults: Fault[] = [];
-  const ranges = spec.token_bound_cidrs ?? [];
-  const wrong = wrongCidr(ranges);
-  if (wrong !== null) {
-    const path = ["token_bound_cidrs", ranges.indexOf(wrong)];
-    faults.push({ path, message: "is no address range; write it like 10.0.0.0/8" });
+  for (const at of wrongCidrs(spec.token_bound_cidrs ?? [])) {
+    faults.push({ path: ["token_bound_cidrs", at], message: "is no address range; write it like 10.0.0.0/8" });
   }
   if (spec.token_max_ttl && (spec.token_ttl ?? 0) > spec.token_max_ttl) {
     faults.push({ path: ["token_ttl"], message: "'token_ttl' cannot be greater than 'token_max_ttl'" });

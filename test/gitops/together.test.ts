@@ -33,3 +33,29 @@ test("nothing is made up where what is left might be judged by what is not there
   expect(problemsOf([unknownFact, good], "  time_zone: [x]")).toEqual(["5: spec.time_zone must be a string"]);
   expect(problemsOf([unknownFact, nameless], "  thyme_zone: x")).toHaveLength(2);
 });
+
+test("each address range that is none is told, in both lists of a role", () => {
+  const text = `apiVersion: writ/v1
+kind: AuthMethod
+metadata: { name: approle }
+spec: { type: approle }
+---
+apiVersion: writ/v1
+kind: AppRole
+metadata: { name: app }
+spec:
+  mount: approle
+  token_bound_cidrs: [10.0.0.0/8, nowhere, 10.0.0.0/33]
+  secret_id_bound_cidrs:
+    - 10.0.0.0/8
+    - 300.0.0.1
+    - 10.0.0.0/8/8
+`;
+  const { problems } = compile([{ path: "a.yaml", bytes: Buffer.from(text) }], kinds);
+  expect(problems.map(({ line, column, message }) => `${line}:${column} ${message.split(":")[0]}`)).toEqual([
+    "11:35 spec.token_bound_cidrs[1]",
+    "11:44 spec.token_bound_cidrs[2]",
+    "14:7 spec.secret_id_bound_cidrs[1]",
+    "15:7 spec.secret_id_bound_cidrs[2]",
+  ]);
+});

@@ -1,6 +1,6 @@
 // The role as it is declared, in Git or through the API, with Vault's fields.
 
-import { mostCidrs, wrongCidr } from "../../lib/cidr.ts";
+import { mostCidrs, wrongCidrs } from "../../lib/cidr.ts";
 import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import type { Fault } from "../../sdk/kind.ts";
@@ -25,10 +25,8 @@ const normalizeName = (name: string): string => name.toWellFormed().toLowerCase(
 function faultsOf(spec: Readonly<Record<string, unknown>>): readonly Fault[] {
   const faults = [...tokenFaults(spec)];
   const { bind_secret_id, secret_id_bound_cidrs = [], token_bound_cidrs = [] } = spec as Partial<Role>;
-  const wrong = wrongCidr(secret_id_bound_cidrs);
-  if (wrong !== null) {
-    const path = ["secret_id_bound_cidrs", secret_id_bound_cidrs.indexOf(wrong)];
-    faults.push({ path, message: "is no address range; write it like 10.0.0.0/8" });
+  for (const at of wrongCidrs(secret_id_bound_cidrs)) {
+    faults.push({ path: ["secret_id_bound_cidrs", at], message: "is no address range; write it like 10.0.0.0/8" });
   }
   if (bind_secret_id !== true && secret_id_bound_cidrs.length + token_bound_cidrs.length === 0) {
     const message = "at least one constraint should be enabled on the role: a secret id, or bound addresses";
