@@ -3,7 +3,6 @@
 // cannot be worked out (mapping gone, mount gone, parent gone, entity disabled) is no right at all.
 
 import { commonCidrs, compileCidrs, wrongCidr } from "../lib/cidr.ts";
-import { sliced } from "../lib/slices.ts";
 import { VaultError } from "../sdk/errors.ts";
 import type { TokenSpec } from "../sdk/token.ts";
 import { type Acl, type AclCache, type Bindings } from "../policy/match.ts";
@@ -109,21 +108,26 @@ export class Sessions {
   async load(token: string, generation: Generation): Promise<Session> {
     const id = this.#options.tokens.idOf(token);
     const forgotten = this.#forgotten;
-    const entry = isBatch(token) ? this.#options.batch.open(token) : (await this.#options.tokens.get(id))?.value;
-    if (!entry) throw deniedError();
-    const session = await this.#build(entry, generation, 0);
-    // A token may have been revoked, or its parent, while this was worked out: that is known no more.
-    if (forgotten !== this.#forgotten) return session;
+    const session = await this.#read(token, id, generation);
+    // It, or its parent, may have been revoked while this was worked out, for which many turns may have been taken: it is looked at
+    // once more, with all rules merged, and not kept.
+    if (forgotten !== this.#forgotten) return this.#read(token, id, generation);
     if (this.#byToken.size >= most) this.clear();
     this.#byToken.set(token, session);
     this.#tokenOf.set(id, token);
-    const { parent } = entry;
+    const { parent } = session.entry;
     if (parent !== null) {
       const siblings = this.#children.get(parent);
       if (siblings === undefined) this.#children.set(parent, new Set([id]));
       else siblings.add(id);
     }
     return session;
+  }
+
+  async #read(token: string, id: string, generation: Generation): Promise<Session> {
+    const entry = isBatch(token) ? this.#options.batch.open(token) : (await this.#options.tokens.get(id))?.value;
+    if (!entry) throw deniedError();
+    return this.#build(entry, generation, 0);
   }
 
   /** For a token that is not the caller's: nothing is kept. */
@@ -163,7 +167,7 @@ export class Sessions {
     const ends = [entry.expires_at, parent?.expiresAt ?? 0].filter((end) => end > 0);
     const ranges = rangesOf(entry, generation, parent);
     const known = policies.flatMap((name) => generation.policy(name) ?? []);
-    const acl = await sliced(this.#options.acls.merging(known, entity === null ? null : bindings(entity, entry)));
+    const acl = await this.#options.acls.gather(known, entity === null ? null : bindings(entity, entry));
     return {
       entry,
       generation,

@@ -2,9 +2,8 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { cpuOf } from "../../test/cpu.ts";
 import { compileRules, type Policy } from "./compile.ts";
-import { whole } from "../lib/slices.ts";
 import { deny } from "./capability.ts";
-import { AclCache, type Bindings, merge } from "./match.ts";
+import { Acl, AclCache, type Bindings, merge } from "./match.ts";
 import { covers, isMoreSpecific } from "./pattern.ts";
 import type { Rule, RuleSpec } from "./rule.ts";
 
@@ -142,30 +141,46 @@ test("a hundred thousand rules on one path add up, and come in pieces", () => {
     allowed_parameters: { [`k${at}`]: [at], all: [at] },
     max_wrapping_ttl: 90,
   }));
-  const cache = new AclCache();
-  const work = cache.merging([policy("many", ...specs)]);
+  const work = Acl.of(false, policy("many", ...specs).rules);
   let pieces = 0;
   let step = work.next();
   for (; !step.done; step = work.next()) pieces += 1;
   const acl = step.value;
   expect(pieces).toBeGreaterThan(1000);
-  expect(cache.merge([])).not.toBe(acl);
   expect(acl.check("a", "read", { k7: 7, all: 99_999 }, null, 60).allowed).toBe(true);
   expect(acl.check("a", "update", { k7: 8 }, null, 60).allowed).toBe(false);
   expect(acl.check("a", "delete", {}, null, 60).allowed).toBe(false);
 });
 
-test("who asks for the same set meanwhile gets the same", () => {
+test("who asks for the same set meanwhile waits for it, and it is merged once", async () => {
   const cache = new AclCache();
-  const big = policy(
-    "big",
-    ...Array.from({ length: 200 }, (_none, at): RuleSpec => ({ path: `x${at}`, capabilities: ["read"] })),
-  );
-  const [one, other] = [cache.merging([big]), cache.merging([big])];
-  expect([one.next().done, other.next().done]).toEqual([false, false]);
-  const first = whole(one);
-  expect(whole(other)).toBe(first);
-  expect(cache.merge([big])).toBe(first);
+  const specs = Array.from({ length: 200 }, (_none, at): RuleSpec => ({ path: `x${at}`, capabilities: ["read"] }));
+  const { rules, ...rest } = policy("big", ...specs);
+  let merged = 0;
+  const slow = function* (): IterableIterator<Rule> {
+    merged += 1;
+    yield* rules;
+  };
+  const big = { ...rest, rules: { [Symbol.iterator]: slow } as unknown as Policy["rules"] };
+  const [first, ...others] = await Promise.all(Array.from({ length: 50 }, () => cache.gather([big])));
+  for (const other of [...others, cache.merge([big]), await cache.gather([big])]) expect(other).toBe(first);
+  expect(merged).toBe(1);
+  expect(first?.check("x7", "read", {}, null).allowed).toBe(true);
+});
+
+test("where a set cannot be merged all who asked are told so, and whoever asks next has it merged again", async () => {
+  const cache = new AclCache();
+  const whole = policy("p", { path: "a", capabilities: ["read"] });
+  let broken = true;
+  const rules = function* (): IterableIterator<Rule> {
+    if (broken) throw new RangeError("no memory");
+    yield* whole.rules;
+  };
+  const strange = { ...whole, rules: { [Symbol.iterator]: rules } as unknown as Policy["rules"] };
+  const asked = await Promise.allSettled([cache.gather([strange]), cache.gather([strange])]);
+  expect(asked.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+  broken = false;
+  expect((await cache.gather([strange])).check("a", "read", {}, null).allowed).toBe(true);
 });
 
 test("a path of many segments costs no more than the rules are deep", () => {

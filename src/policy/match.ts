@@ -3,7 +3,7 @@
 // that match (see pattern.ts). Nothing falls back to a broader rule; no rule is a denial. A lookup visits each node of
 // the index at most once, whatever the path.
 
-import { whole, type Work } from "../lib/slices.ts";
+import { sliced, whole, type Work } from "../lib/slices.ts";
 import type { Operation } from "../sdk/request.ts";
 import { type Capability, namesOf, needs, sudo } from "./capability.ts";
 import type { Policy } from "./compile.ts";
@@ -275,10 +275,19 @@ export function merge(policies: readonly Policy[], bindings: Bindings | null = n
   return whole(mergeBound(distinct, whole(boundPaths(distinct, bindings))));
 }
 
+/** Policies, each once, what their templates became, and the key of both. */
+interface PolicySet {
+  readonly key: string;
+  readonly policies: readonly Policy[];
+  readonly paths: readonly (string | null)[];
+}
+
 /** Acls by the policies, as objects, and by what their templates became. Least recently used go first. */
 export class AclCache {
   readonly #limit: number;
   readonly #acls = new Map<string, { readonly acl: Acl; readonly weight: number }>();
+  /** Those that are being merged. */
+  readonly #merging = new Map<string, Promise<Acl>>();
   readonly #ids = new WeakMap<Policy, number>();
   #next = 0;
   #weight = 0;
@@ -289,28 +298,43 @@ export class AclCache {
   }
 
   merge(policies: readonly Policy[], bindings: Bindings | null = null): Acl {
-    return whole(this.merging(policies, bindings));
+    const set = whole(this.#setOf(policies, bindings));
+    return this.#known(set.key) ?? this.#keep(set, whole(mergeBound(set.policies, set.paths)));
   }
 
-  /** The same bit by bit: policies may have a hundred thousand rules together. */
-  *merging(policies: readonly Policy[], bindings: Bindings | null = null): Work<Acl> {
+  /** The same bit by bit: policies may have a hundred thousand rules together. Once for all who ask meanwhile: each would
+   *  take the time and the memory of all of them again. */
+  async gather(policies: readonly Policy[], bindings: Bindings | null = null): Promise<Acl> {
+    const set = await sliced(this.#setOf(policies, bindings));
+    const known = this.#known(set.key);
+    if (known !== null) return known;
+    let merging = this.#merging.get(set.key);
+    if (merging === undefined) {
+      merging = sliced(mergeBound(set.policies, set.paths))
+        .then((acl) => this.#known(set.key) ?? this.#keep(set, acl))
+        .finally(() => this.#merging.delete(set.key));
+      this.#merging.set(set.key, merging);
+    }
+    return merging;
+  }
+
+  *#setOf(policies: readonly Policy[], bindings: Bindings | null): Work<PolicySet> {
     const sorted = [...new Set(policies)].sort((one, other) => this.#id(one) - this.#id(other));
     const paths = yield* boundPaths(sorted, bindings);
     const ids = sorted.map((policy) => this.#id(policy)).join(" ");
     const key = paths.some((path) => path !== null) ? `${ids} ${JSON.stringify(paths)}` : ids;
-    let kept = this.#acls.get(key);
-    if (kept === undefined) {
-      const acl = yield* mergeBound(sorted, paths);
-      // Whoever asked for the same meanwhile may have been first.
-      kept = this.#acls.get(key);
-      if (kept === undefined) return this.#keep(key, sorted, acl);
-    }
+    return { key, policies: sorted, paths };
+  }
+
+  #known(key: string): Acl | null {
+    const kept = this.#acls.get(key);
+    if (kept === undefined) return null;
     this.#acls.delete(key);
     this.#acls.set(key, kept);
     return kept.acl;
   }
 
-  #keep(key: string, policies: readonly Policy[], acl: Acl): Acl {
+  #keep({ key, policies }: PolicySet, acl: Acl): Acl {
     const weight = policies.reduce((sum, policy) => sum + policy.specs.length, 1);
     this.#acls.set(key, { acl, weight });
     this.#weight += weight;
