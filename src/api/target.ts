@@ -68,6 +68,8 @@ export function parseFields(text: string, what: "query" | "form"): Record<string
     const name = decodeComponent(equals < 0 ? pair : pair.slice(0, equals), what);
     const value = equals < 0 ? "" : decodeComponent(pair.slice(equals + 1), what);
     if (name === "__proto__") throw invalid("a field cannot be called __proto__");
+    // As in a JSON body (see src/lib/json.ts): it may stand in JSON later.
+    if (name === "\\") throw invalid("a field's name must not be a backslash alone");
     const earlier = fields[name];
     if (earlier === undefined) fields[name] = value;
     else if (typeof earlier === "string") fields[name] = [earlier, value];

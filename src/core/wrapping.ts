@@ -4,6 +4,7 @@
 // A login that was wrapped made a token that lives on when nobody unwraps it, until its own time ends, as in Vault.
 
 import { rfc3339 } from "../lib/clock.ts";
+import { hasBackslashName } from "../lib/json.ts";
 import { VaultError } from "../sdk/errors.ts";
 import { ofAddress } from "../sdk/origin.ts";
 import type { Request, Response, WrapInfo } from "../sdk/request.ts";
@@ -117,6 +118,9 @@ export async function wrap(
     const text = isAbsent(request.operation, response) ? null : envelopeOf(request.id, response);
     // Nothing to tell is nothing to wrap.
     if (text === null) return { response };
+    // Names in answers may be what somebody asked about.
+    if (hasBackslashName(text))
+      throw new VaultError("invalid", "this answer has a name that is a backslash alone, and cannot be wrapped");
     const ttl = Math.min(request.wrapTtl, core.maxLeaseTtl);
     const displayName = asker?.displayName ?? "";
     // Of a login, who it made a token for.

@@ -158,7 +158,12 @@ class Reader {
 }
 
 function readKey(reader: Reader): string {
-  if (reader.peek() === '"') return reader.string();
+  const at = reader.at();
+  if (reader.peek() === '"') {
+    const name = reader.string();
+    // What is stored as JSON must be read as it was written (see src/lib/json.ts).
+    return name === "\\" ? fail(at, "a name must not be a backslash alone") : name;
+  }
   return (reader.json ? null : reader.match(word)?.[0]) ?? reader.unexpected("a name");
 }
 
@@ -207,7 +212,11 @@ function readValue(reader: Reader, depth: number): Tree {
     return { is: "object", at, items: readItems(reader, "}", reader.json, () => readItem(reader, depth + 1)) };
   }
   const number = reader.match(numeral);
-  if (number !== null) return { is: "scalar", at, value: Number(number[0]) };
+  if (number !== null) {
+    const value = Number(number[0]);
+    // JSON has no such number: what is stored would be another one.
+    return Number.isFinite(value) ? { is: "scalar", at, value } : fail(at, "this number is too large");
+  }
   const text = reader.json ? null : reader.match(heredoc);
   if (text !== null) return { is: "scalar", at, value: reader.heredoc(at, text[1] === "-", text[2] ?? "") };
   const name = reader.match(word)?.[0];

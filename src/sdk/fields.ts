@@ -76,6 +76,9 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 const wrong = (name: string, wanted: string): VaultError =>
   new VaultError("invalid", `error converting input for field "${name}": expected ${wanted}`);
 
+/** See src/lib/json.ts. */
+const withoutBackslash = "a map without a name that is a backslash alone";
+
 function toInt(name: string, input: unknown): number {
   const value = typeof input === "string" && /^-?\d{1,15}$/.test(input.trim()) ? Number(input) : input;
   if (typeof value !== "number" || !Number.isSafeInteger(value)) throw wrong(name, "a whole number");
@@ -110,7 +113,9 @@ function toMap(name: string, input: unknown): Readonly<Record<string, string>> {
 function pair(name: string, text: string): readonly [string, string] {
   const at = text.indexOf("=");
   if (at < 1) throw wrong(name, "a map of strings");
-  return [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+  const key = text.slice(0, at).trim();
+  if (key === "\\") throw wrong(name, withoutBackslash);
+  return [key, text.slice(at + 1).trim()];
 }
 
 /** ["a=1", "b=2"]: command lines send a field that is given more than once, one pair each time, like that. */
@@ -120,7 +125,7 @@ const listed = (name: string, input: readonly unknown[]): unknown =>
 /** "a=1,b=2", or JSON in a string. */
 function pairs(name: string, text: string): unknown {
   if (text.trimStart().startsWith("{")) {
-    if (hasBackslashName(text)) throw wrong(name, "a map without a name that is a backslash alone");
+    if (hasBackslashName(text)) throw wrong(name, withoutBackslash);
     try {
       return JSON.parse(text) as unknown;
     } catch {

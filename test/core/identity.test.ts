@@ -74,6 +74,8 @@ describe("entities", () => {
     [["a=b", "c"], /^invalid: .*"metadata": expected a map of strings/],
     [["=c"], /^invalid: .*"metadata": expected a map of strings/],
     [[{ a: "b" }], /^invalid: .*"metadata": expected a string/],
+    ["a=b, \\ =c", /^invalid: .*"metadata": expected a map without a name that is a backslash alone/],
+    [["\\=c"], /^invalid: .*"metadata": expected a map without a name that is a backslash alone/],
   ])("take metadata %j", async (metadata, kept) => {
     const h = await world();
     const asked = h.ask("update", "identity/entity", { name: "ada", metadata });
