@@ -227,12 +227,12 @@ export class Core {
     return type === "batch" ? this.batch.create(input) : this.tokens.create(input);
   }
 
-  /** Takes one use of a token with a limited number. True where it was the last. */
-  async useOnce(id: string): Promise<boolean> {
-    const { allowed, last } = await this.tokens.use(id);
+  /** Takes one use of a token with a limited number. How many are left after it. */
+  async useOnce(id: string): Promise<number> {
+    const left = await this.tokens.use(id);
     this.sessions.forget(id);
-    if (!allowed) throw new VaultError("unauthenticated", ["permission denied", "invalid token"]);
-    return last;
+    if (left === null) throw new VaultError("unauthenticated", ["permission denied", "invalid token"]);
+    return left;
   }
 
   newId(): string {

@@ -233,7 +233,11 @@ async function resolve(
       return { mounted, match, session, operation, decision, facts, lastUse, refusal: null };
     session = await authenticate(core, generation, request);
     if (blocks !== null) barMount(blocks, request, mounted, operation, session);
-    if (session.entry.num_uses !== 0) lastUse = await core.useOnce(session.entry.id);
+    if (session.entry.num_uses !== 0) {
+      const usesLeft = await core.useOnce(session.entry.id);
+      session = { ...session, usesLeft };
+      lastUse = usesLeft === 0;
+    }
     if (operation === "update" && mounted !== null && match?.route.exists) {
       const place = { mounted, match, session, operation, issue: null };
       const call = callOf(core, generation, request, place, {}, () => {});

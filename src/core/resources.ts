@@ -74,6 +74,21 @@ async function settle({ core, mounted }: CoreCall, resource: Resource, name: str
   throw new VaultError("conflict", `what the former ${resource.name}/${name} left is still being removed; try again`);
 }
 
+function refuseFields({ request }: CoreCall, { refuses = {} }: Resource): void {
+  for (const [name, reason] of Object.entries(refuses)) {
+    if (request.data[name] !== undefined) throw new VaultError("invalid", `${name}: ${reason}`);
+  }
+}
+
+function checkNeeds(
+  { needs = [] }: Resource,
+  before: Declaration | null,
+  secrets: Readonly<Record<string, string>>,
+): void {
+  const missing = before === null ? needs.find((name) => secrets[name] === undefined) : undefined;
+  if (missing !== undefined) throw new VaultError("invalid", `missing ${missing}`);
+}
+
 async function write(
   call: CoreCall,
   resource: Resource,
@@ -82,10 +97,13 @@ async function write(
   const name = nameOf(call, resource);
   const mount = call.mounted.mount;
   if (name === "") throw new VaultError("invalid", "the name is empty");
-  refuseManaged(call.generation, declarationOf(call, resource, name), `${resource.name}/${name}`);
-  const first = specOf(resource.fields, given, declarationOf(call, resource, name));
+  const now = declarationOf(call, resource, name);
+  refuseManaged(call.generation, now, `${resource.name}/${name}`);
+  refuseFields(call, resource);
+  const first = specOf(resource.fields, given, now);
   const faults = [...rootFaults(resource.fields, first.spec), ...(resource.check?.(first.spec) ?? [])];
   for (const { path, message } of faults) throw new VaultError("invalid", `${path.join(".")}: ${message}`);
+  checkNeeds(resource, now, first.secrets);
   await settle(call, resource, name);
   if (Object.keys(first.secrets).length > 0) {
     await resource.seed?.({ mount: call.mounted.context, name }, first.secrets);
@@ -93,7 +111,8 @@ async function write(
   await call.core.ledger.edit((table) => {
     const before = table.get(resource.kind, mount, name);
     refuseManaged(call.core.generation, before, `${resource.name}/${name}`);
-    const { spec } = specOf(resource.fields, given, before);
+    const { spec, secrets } = specOf(resource.fields, given, before);
+    checkNeeds(resource, before, secrets);
     return {
       put: [{ kind: resource.kind, mount, name, metadata: { name }, spec, secrets: {}, source: null }],
       remove: [],

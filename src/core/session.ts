@@ -31,6 +31,8 @@ export interface Session {
   /** Milliseconds since 1970, 0 for never: the token's own end, or its parent's where that comes first. */
   readonly expiresAt: number;
   readonly root: boolean;
+  /** What this request has left of a limited number of uses, where it has taken one. */
+  readonly usesLeft?: number;
 }
 
 export interface SessionsOptions {

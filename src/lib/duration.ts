@@ -27,3 +27,12 @@ export function parseDuration(input: unknown): number | null {
   }
   return end === text.length && end > 0 && Number.isSafeInteger(Math.floor(seconds)) ? Math.floor(seconds) : null;
 }
+
+/** Whole seconds as Vault's clients read them: "0s", "1m30s", "1h0m0s". */
+export function durationText(seconds: number): string {
+  const whole = Math.abs(seconds);
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  const parts = `${hours > 0 ? `${hours}h` : ""}${whole >= 60 ? `${minutes}m` : ""}${whole % 60}s`;
+  return seconds < 0 ? `-${parts}` : parts;
+}

@@ -179,6 +179,11 @@ export interface Resource {
   /** Older names that the API still takes for a field, such as { policies: "token_policies" }; the field wins where both
    *  are given. Never in Git. */
   readonly aliases?: Readonly<Record<string, string>>;
+  /** Secret fields without which the API makes none. Git may leave them out: the state is made later then. */
+  readonly needs?: readonly string[];
+  /** Fields of Vault's that the API refuses, each with the reason: left out of account, something else would come about than
+   *  what was asked for. */
+  readonly refuses?: Readonly<Record<string, string>>;
   /** The one spelling of a name (RFC-free: lower case, trimmed); the identity where left out. */
   readonly normalize?: (name: string) => string;
   /** Paths below an object that read, set and reset one field of it, such as { "token-ttl": "token_ttl" }. */

@@ -207,7 +207,7 @@ test("operations below sys/", async () => {
     ["GET sys/generate-root/attempt", undefined, 200],
     ["GET sys/rotate/config", undefined, 200, { enabled: true }],
     ["PUT sys/rotate/keyring/config", { interval: "48h" }, 204],
-    ["GET sys/rotate/keyring/config", undefined, 200, { interval: 172_800 }],
+    ["GET sys/rotate/keyring/config", undefined, 200, { interval: "48h0m0s" }],
     ["GET sys/raw/a", undefined, 404],
   ]);
 });

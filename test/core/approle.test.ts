@@ -42,6 +42,21 @@ describe("AppRole in a vault", () => {
     expect(h.tape.lines.at(-1)).toContain('"metadata":{"team":"x","role_name":"app"}');
   });
 
+  it("shows a role's older names, its parts and its secret ids as Vault does, the latter page by page", async () => {
+    const h = await prepared();
+    const at = async (path: string) => (await h.ask("read", `auth/approle/role/app${path}`)).data;
+    expect(await at("")).not.toHaveProperty("period");
+    await h.ask("update", "auth/approle/role/app", { period: "1h" });
+    expect(await at("")).toMatchObject({ token_period: 3600, period: 3600 });
+    expect(await at("/local-secret-ids")).toEqual({ local_secret_ids: false });
+    for (let count = 0; count < 4; count++) await h.ask("update", "auth/approle/role/app/secret-id");
+    const list = async (page: Record<string, unknown> = {}) =>
+      (await h.ask("list", "auth/approle/role/app/secret-id/", page)).data?.["keys"] as readonly string[];
+    const all = await list();
+    expect(all).toHaveLength(4);
+    expect(await list({ after: all[0], limit: 2 })).toEqual(all.slice(1, 3));
+  });
+
   it("binds the token to the secret id's addresses, within the role's", async () => {
     const h = await prepared({ token_bound_cidrs: "127.0.0.0/8" });
     const { client_token } = await enter(h, await idsOf(h, { token_bound_cidrs: "127.0.0.0/24" }));

@@ -177,6 +177,29 @@ describe("entities", () => {
     expect((await h.ask("list", "identity/entity/id/")).data?.["keys"]).toHaveLength(4);
   });
 
+  it("are listed page by page, and groups and aliases too, each with what is told of it", async () => {
+    const h = await world();
+    for (const name of ["ada", "bob", "eve"]) {
+      await bind(h, name, await idOf(h, `identity/entity/name/${name}`));
+      const group = await idOf(h, `identity/group/name/${name}`, { type: "external" });
+      await idOf(h, "identity/group-alias", { name, mount_accessor: h.accessors["directory"], canonical_id: group });
+    }
+    const list = async (path: string, page: Record<string, unknown> = {}) =>
+      (await h.ask("list", `identity/${path}/`, page)).data as { keys: string[]; key_info: Record<string, unknown> };
+    const lists = ["entity/id", "entity/name", "entity-alias/id", "group/id", "group/name", "group-alias/id"];
+    for (const path of lists) {
+      const all = await list(path);
+      expect(all.keys, path).toHaveLength(3);
+      const [first, second] = all.keys;
+      const page = await list(path, { after: first, limit: 1 });
+      expect(page.keys, path).toEqual([second]);
+      const told = Object.entries(page.key_info);
+      expect(told, path).toHaveLength(1);
+      expect(Object.entries(all.key_info), path).toEqual(expect.arrayContaining(told));
+      expect(await refusal(list(path, { after: all.keys[2] })), path).toBe("not_found: ");
+    }
+  });
+
   it("that a login made are written like others, under the id they have", async () => {
     const h = await world();
     await user(h, "ada");

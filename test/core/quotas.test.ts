@@ -99,6 +99,8 @@ describe("rate limits", () => {
     await define(h, "rate-limit", "kv", { rate: "5", interval: "1m", block_interval: 30, path: "secret/data/x*" });
     await define(h, "rate-limit", "logins", { rate: 5, path: "/auth/userpass/", role: "ann" });
     expect((await h.ask("list", "sys/quotas/rate-limit/")).data).toEqual({ keys: ["all", "kv", "logins"] });
+    const page = { after: "all", limit: 1 };
+    expect((await h.ask("list", "sys/quotas/rate-limit/", page)).data).toEqual({ keys: ["kv"] });
     expect((await h.ask("read", "sys/quotas/rate-limit/kv")).data).toEqual({
       type: "rate-limit",
       name: "kv",

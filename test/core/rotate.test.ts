@@ -78,6 +78,9 @@ describe("sys/rotate", () => {
       interval: 0,
     });
     await h.ask("update", "sys/rotate/config", { interval: "24h" });
+    const { data } = await h.ask("read", "sys/rotate/config");
+    expect(data).toMatchObject({ interval: "24h0m0s" });
+    await h.ask("update", "sys/rotate/config", { ...data });
     await h.vault.tick();
     expect(await status(h)).toMatchObject({ term: 1 });
     h.clock.set(h.clock.now() + 24 * 3_600_000);
@@ -88,7 +91,7 @@ describe("sys/rotate", () => {
     h.clock.set(h.clock.now() + 48 * 3_600_000);
     await h.vault.tick();
     expect(await status(h)).toMatchObject({ term: 2 });
-    expect((await h.ask("read", "sys/rotate/config")).data).toMatchObject({ enabled: false, interval: 86_400 });
+    expect((await h.ask("read", "sys/rotate/config")).data).toMatchObject({ enabled: false, interval: "24h0m0s" });
   });
 
   it.each([{ max_operations: 999_999 }, { max_operations: 3_865_470_567 }, { interval: 3600 }, { interval: "x" }])(

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { TokenEntry } from "../../src/core/tokens/entry.ts";
 import { declare, harness, mountOf, refusal, setOf, userOf } from "./harness.ts";
 
 const reader = 'path "secret/data/app/*" { capabilities = ["read"] }';
@@ -70,6 +71,28 @@ describe("tokens", () => {
     const answer = await h.ask("update", "auth/userpass/users/eve", { password: "correct horse", policies: "reader" });
     expect([answer.data, answer.warnings]).toEqual([undefined, undefined]);
     expect((await h.ask("read", "auth/userpass/users/eve")).data).toMatchObject({ token_policies: ["reader"] });
+  });
+
+  it("makes no user without a password by the API, and takes no hash for one", async () => {
+    const h = await prepared();
+    await h.ask("update", "sys/auth/userpass", { type: "userpass" });
+    const user = (data: Record<string, unknown>) => h.ask("update", "auth/userpass/users/eve", data);
+    const shown = async () => (await h.ask("read", "auth/userpass/users/eve")).data;
+    for (const data of [{ token_policies: "reader" }, {}, { password: "" }]) {
+      expect(await refusal(user(data))).toBe("invalid: missing password");
+    }
+    const hash = { password_hash: "$2b$10$abcdefghijklmnopqrstuv" };
+    for (const data of [hash, { ...hash, password: "correct horse" }]) {
+      expect(await refusal(user(data))).toMatch(/^invalid: password_hash: .*give the password$/);
+    }
+    expect(await refusal(shown())).toMatch(/^not_found/);
+    await user({ password: "correct horse", token_ttl: 60 });
+    await user({ token_policies: "reader" });
+    const before = await shown();
+    expect(before).toMatchObject({ token_ttl: 60, token_policies: ["reader"] });
+    expect(await refusal(user({ ...hash, token_ttl: 70 }))).toMatch(/^invalid: password_hash/);
+    expect(await shown()).toEqual(before);
+    expect((await h.ask("update", "auth/userpass/login/eve", { password: "correct horse" }, null)).auth).toBeDefined();
   });
 
   it("gives a child no more than its parent, now and later", async () => {
@@ -197,6 +220,10 @@ describe("tokens", () => {
     const answer = await h.ask("update", "auth/token/create", { policies: ["reader"], ttl: "9999h" });
     expect(answer.auth?.lease_duration).toBe(86_400);
     expect(answer.warnings?.join()).toMatch(/exceeded the effective max_ttl/);
+    h.clock.advance(400_000);
+    const renewed = await h.ask("update", "auth/token/renew", { token: answer.auth?.client_token, increment: "24h" });
+    expect(renewed.auth?.lease_duration).toBe(86_000);
+    expect(renewed.warnings?.join()).toContain('TTL of "86400s" exceeded the effective max_ttl of "86000s"');
   });
 
   it("counts uses, also when they come at once", async () => {
@@ -210,11 +237,63 @@ describe("tokens", () => {
     expect(await h.vault.core?.root.list("token/id/")).toHaveLength(1);
   });
 
+  it("shows what is left of its uses after the request that asks", async () => {
+    const h = await prepared();
+    const { client_token, accessor } = await made(h, { policies: ["reader"], num_uses: 3 });
+    const own = async () => (await h.ask("read", "auth/token/lookup-self", {}, client_token)).data?.["num_uses"];
+    const other = async () => (await h.ask("update", "auth/token/lookup-accessor", { accessor })).data?.["num_uses"];
+    expect([await other(), await own(), await other(), await own(), await other()]).toEqual([3, 2, 2, 1, 1]);
+    expect(await own()).toBe(0);
+    expect(await refusal(own())).toMatch(/^unauthenticated/);
+  });
+
+  it("shows the TTL that it was made with, whatever a renewal gave", async () => {
+    const h = await prepared();
+    const { client_token, accessor } = await made(h, { policies: ["reader"], ttl: "10m" });
+    const ttls = async () => {
+      const { data } = await h.ask("update", "auth/token/lookup-accessor", { accessor });
+      return [data?.["creation_ttl"], data?.["ttl"]];
+    };
+    expect(await ttls()).toEqual([600, 600]);
+    for (const increment of [600, 300, 900]) {
+      await h.ask("update", "auth/token/renew-self", { increment }, client_token);
+      expect(await ttls()).toEqual([600, increment]);
+    }
+    // Of one that was renewed before that was kept, the last is what is known.
+    const { core } = h.vault;
+    const key = `token/id/${core?.tokens.idOf(client_token)}`;
+    const found = await core?.root.getJson<TokenEntry>(key);
+    if (!found) throw new Error("no token");
+    const { creation_ttl: _none, ...older } = found.value;
+    await core?.root.write([{ key, value: older }]);
+    expect(await ttls()).toEqual([900, 900]);
+    await h.ask("update", "auth/token/renew-self", { increment: 300 }, client_token);
+    expect(await ttls()).toEqual([300, 300]);
+  });
+
+  it("lists accessors page by page, also after one whose token has ended since", async () => {
+    const h = await prepared();
+    for (let count = 0; count < 6; count++) await made(h, { policies: ["reader"] });
+    const list = async (page: Record<string, unknown> = {}) =>
+      (await h.ask("list", "auth/token/accessors/", page)).data?.["keys"] as readonly string[];
+    const all = await list();
+    expect(all).toHaveLength(7);
+    expect(await list({ limit: 3 })).toEqual(all.slice(0, 3));
+    expect(await list({ after: all[2], limit: "2" })).toEqual(all.slice(3, 5));
+    expect(await list({ after: all[2] })).toEqual(all.slice(3));
+    expect(await list({ after: all[6] })).toEqual([]);
+    expect(await refusal(list({ after: "a" }))).toBe("invalid: after is no accessor");
+    const own = (await h.ask("read", "auth/token/lookup-self")).data?.["accessor"];
+    const [ended] = all.slice(2).filter((accessor) => accessor !== own);
+    await h.ask("update", "auth/token/revoke-accessor", { accessor: ended });
+    expect(await list({ after: ended })).toEqual(all.slice(all.indexOf(ended ?? "") + 1));
+  });
+
   it("is refused once used up, everywhere, where a crash came before its end", async () => {
     const h = await prepared();
     const { client_token } = await made(h, { policies: ["reader"], num_uses: 1 });
     const { core } = h.vault;
-    expect(await core?.useOnce(core.tokens.idOf(client_token))).toBe(true);
+    expect(await core?.useOnce(core.tokens.idOf(client_token))).toBe(0);
     const after = await h.reopen();
     for (const path of ["secret/data/app/one", "sys/internal/ui/mounts"]) {
       expect(await refusal(after.ask("read", path, {}, client_token))).toMatch(/^unauthenticated/);

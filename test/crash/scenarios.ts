@@ -258,7 +258,7 @@ const people: readonly Scenario[] = [
     observe: async (h) => [await read(h, "auth/userpass/users/ann"), await login(h, "ann", "ann-password")],
     after: async (h) => {
       // Who gets the name anew does not get the password of old.
-      await h.ask("update", "auth/userpass/users/ann", { token_policies: ["p"] });
+      await h.target.apply({ commit: commitOf("c1"), declarations: [userOf("ann", ["p"])], externals: [] }, []);
       if ((await login(h, "ann", "ann-password")) !== "refused") throw new Error("the password outlived its user");
     },
   },

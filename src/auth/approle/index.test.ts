@@ -337,5 +337,8 @@ describe("roles", () => {
     const shown = roles?.show?.({ role_id: "x", bind_secret_id: true, token_policies: ["a"], secret_id_ttl: 60 });
     expect(shown).toMatchObject({ bind_secret_id: true, token_policies: ["a"], policies: ["a"], secret_id_ttl: 60 });
     expect(shown).not.toHaveProperty("role_id");
+    expect(shown).not.toHaveProperty("period");
+    expect(roles?.show?.({ token_period: 0 })).not.toHaveProperty("period");
+    expect(roles?.show?.({ token_period: 60 })).toMatchObject({ token_period: 60, period: 60 });
   });
 });

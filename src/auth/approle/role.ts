@@ -58,15 +58,18 @@ export const roles: Resource = {
     "token-ttl": "token_ttl",
     "token-max-ttl": "token_max_ttl",
     "token-bound-cidrs": "token_bound_cidrs",
+    "local-secret-ids": "local_secret_ids",
   },
   check: faultsOf,
   show: (spec) => {
     const shown = Object.keys(roleFields).map((name) => [name, spec[name]]);
-    // Clients that write the older name `policies` read it back.
+    const { token_period: period } = spec;
+    // Clients that write the older names `policies` and `period` read them back.
     return {
       ...(Object.fromEntries(shown) as Record<string, unknown>),
       token_type: spec["token_type"] ?? "default",
       policies: spec["token_policies"],
+      ...(typeof period === "number" && period > 0 && { period }),
     };
   },
   seed: async ({ mount, name }, secrets) => {

@@ -9,6 +9,7 @@ import { field, type Values } from "../../sdk/fields.ts";
 import { checkMetadata } from "../../sdk/metadata.ts";
 import { type Call, handler, type Handler, type Route } from "../../sdk/mount.ts";
 import { ofAddress } from "../../sdk/origin.ts";
+import { pageFields, partOf } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import { checkCustom } from "./identifiers.ts";
 import { type Role, roleOf } from "./role.ts";
@@ -183,7 +184,8 @@ export const secretIdRoutes = (secretIds: SecretIds): readonly Route[] => [
       }),
       list: handler({
         summary: "Accessors of a role's secret ids",
-        run: async (call) => ({ data: { keys: await secretIds.list(roleOf(call).name) } }),
+        fields: pageFields,
+        run: async (call) => ({ data: { keys: partOf(await secretIds.list(roleOf(call).name), call.data) } }),
       }),
     },
   },

@@ -76,6 +76,8 @@ const usersOf = (passwords: Passwords): Resource => ({
     max_ttl: "token_max_ttl",
     bound_cidrs: "token_bound_cidrs",
   },
+  needs: ["password"],
+  refuses: { password_hash: "hashes that were made elsewhere are not taken; give the password" },
   normalize: normalizeName,
   parts: { policies: "token_policies" },
   check: tokenFaults,

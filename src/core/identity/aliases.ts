@@ -7,6 +7,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import { checkMetadata } from "../../sdk/metadata.ts";
 import type { Route } from "../../sdk/mount.ts";
+import { pageFields } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { Edit } from "../ledger.ts";
@@ -179,7 +180,7 @@ async function remove(call: CoreCall): Promise<null> {
   return null;
 }
 
-async function list(call: CoreCall): Promise<Response> {
+async function list(call: CoreCall<typeof pageFields>): Promise<Response> {
   return listed(
     (await everybody(call)).flatMap(({ entity }) =>
       entity.aliases.map((alias) => ({
@@ -188,6 +189,7 @@ async function list(call: CoreCall): Promise<Response> {
         info: listedAlias(call.generation, entity.id, alias),
       })),
     ),
+    call.data,
   );
 }
 
@@ -198,7 +200,7 @@ export const aliasRoutes: readonly Route[] = [
   },
   {
     path: "entity-alias/id",
-    on: { list: coreHandler({ summary: "Ids of all entity aliases", run: list }) },
+    on: { list: coreHandler({ summary: "Ids of all entity aliases", fields: pageFields, run: list }) },
   },
   {
     path: "entity-alias/id/:id",

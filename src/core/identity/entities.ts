@@ -4,6 +4,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import { checkMetadata } from "../../sdk/metadata.ts";
 import type { Route } from "../../sdk/mount.ts";
+import { pageFields } from "../../sdk/page.ts";
 import type { Operation, Response } from "../../sdk/request.ts";
 import type { ViewOp } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
@@ -103,12 +104,13 @@ async function remove(call: CoreCall, ids: readonly string[]): Promise<null> {
   return null;
 }
 
-async function list(call: CoreCall, key: "id" | "name"): Promise<Response> {
+async function list(call: CoreCall<typeof pageFields>, key: "id" | "name"): Promise<Response> {
   return listed(
     (await everybody(call)).map(({ entity: { id, name, aliases } }) => {
       const brief = aliases.map((alias) => briefAlias(call.generation, alias));
       return { key: key === "id" ? id : name, id, info: { name, ...(brief.length > 0 && { aliases: brief }) } };
     }),
+    call.data,
   );
 }
 
@@ -140,7 +142,9 @@ function routesBy(key: "id" | "name", find: (call: CoreCall, value: string) => P
   return [
     {
       path: `entity/${key}`,
-      on: { list: coreHandler({ summary: `Entities by ${key}`, run: (call) => list(call, key) }) },
+      on: {
+        list: coreHandler({ summary: `Entities by ${key}`, fields: pageFields, run: (call) => list(call, key) }),
+      },
     },
     { path: key === "id" ? "entity/id/:id" : "entity/name/:name*", on: handlers },
   ];

@@ -4,6 +4,7 @@
 import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
+import { pageFields } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { Edit } from "../ledger.ts";
@@ -105,11 +106,13 @@ export const groupAliasRoutes: readonly Route[] = [
     on: {
       list: coreHandler({
         summary: "Ids of all group aliases",
-        run: async ({ generation }) =>
+        fields: pageFields,
+        run: async ({ generation, data }) =>
           listed(
             [...generation.identity.groups].flatMap(({ id, alias }) =>
               alias === null ? [] : [{ key: alias.id, id: alias.id, info: listedAlias(generation, id, alias) }],
             ),
+            data,
           ),
       }),
     },

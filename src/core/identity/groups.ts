@@ -8,6 +8,7 @@ import { VaultError } from "../../sdk/errors.ts";
 import { field, type Values } from "../../sdk/fields.ts";
 import { checkMetadata } from "../../sdk/metadata.ts";
 import type { Route } from "../../sdk/mount.ts";
+import { pageFields } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import { checkName, edit, groupWith, newGroup, policyNames, refuseGit, type Scene } from "./edits.ts";
@@ -120,7 +121,7 @@ async function remove(call: CoreCall, find: (scene: Scene) => Group | null): Pro
   return null;
 }
 
-function list({ generation }: CoreCall, key: "id" | "name"): Response {
+function list({ generation, data }: CoreCall<typeof pageFields>, key: "id" | "name"): Response {
   const { identity } = generation;
   return listed(
     [...identity.groups].map((group) => ({
@@ -133,6 +134,7 @@ function list({ generation }: CoreCall, key: "id" | "name"): Response {
         ...(group.alias !== null && { alias: briefAlias(generation, group.alias) }),
       },
     })),
+    data,
   );
 }
 
@@ -147,7 +149,9 @@ function routesBy(key: "id" | "name", find: (at: Scene["at"], value: string) => 
   return [
     {
       path: `group/${key}`,
-      on: { list: coreHandler({ summary: `Groups by ${key}`, run: async (call) => list(call, key) }) },
+      on: {
+        list: coreHandler({ summary: `Groups by ${key}`, fields: pageFields, run: async (call) => list(call, key) }),
+      },
     },
     {
       path: key === "id" ? "group/id/:id" : "group/name/:name*",

@@ -2,6 +2,7 @@
 
 import { rfc3339 } from "../../lib/clock.ts";
 import { VaultError } from "../../sdk/errors.ts";
+import { type PageInput, partOf } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import type { Generation } from "../generation.ts";
 import type { Bound, Entity, Group, Person } from "./entity.ts";
@@ -104,8 +105,11 @@ export const found = (data: Shown | null): Response => {
 /** In order; nothing is Vault's 404. */
 export function listed(
   entries: readonly { readonly key: string; readonly id: string; readonly info: Shown }[],
+  page: PageInput,
 ): Response {
-  if (entries.length === 0) throw new VaultError("not_found", []);
-  const keys = entries.map(({ key }) => key).sort();
-  return { data: { keys, key_info: Object.fromEntries(entries.map(({ id, info }) => [id, info])) } };
+  const keys = partOf(entries.map(({ key }) => key).sort(), page);
+  if (keys.length === 0) throw new VaultError("not_found", []);
+  const asked = new Set(keys);
+  const told = entries.filter(({ key }) => asked.has(key));
+  return { data: { keys, key_info: Object.fromEntries(told.map(({ id, info }) => [id, info])) } };
 }

@@ -3,6 +3,7 @@
 import { VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Handler, Route } from "../../sdk/mount.ts";
+import { pageFields, partOf } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
 import type { Mounted } from "../mounts.ts";
@@ -138,7 +139,8 @@ const routesOf = (type: QuotaType, what: string, write: Handler): readonly Route
     on: {
       list: coreHandler({
         summary: `Names of the ${what}s`,
-        run: async (call) => ({ data: { keys: call.core.quotas.names(type) } }),
+        fields: pageFields,
+        run: async (call) => ({ data: { keys: partOf(call.core.quotas.names(type), call.data) } }),
       }),
     },
   },

@@ -1,5 +1,6 @@
 // sys/rotate and sys/key-status: the keyring's terms.
 
+import { durationText } from "../../lib/duration.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Handler, Route } from "../../sdk/mount.ts";
 import { coreHandler } from "../call.ts";
@@ -22,7 +23,11 @@ const rotate: Handler = coreHandler({
 const config: Readonly<Record<"read" | "update", Handler>> = {
   read: coreHandler({
     summary: "When a new term comes by itself",
-    run: async (call) => ({ data: { ...call.core.keys.config }, shape: "both" }),
+    run: async (call) => {
+      const { interval, ...rest } = call.core.keys.config;
+      // As Vault has it: a number for none, and text that Go reads as a duration.
+      return { data: { ...rest, interval: interval === 0 ? 0 : durationText(interval) }, shape: "both" };
+    },
   }),
   update: coreHandler({
     summary: "Set when a new term comes by itself",

@@ -47,6 +47,8 @@ export interface TokenEntry {
   readonly last_renewal: number;
   /** Seconds granted at the last creation or renewal; 0 for never ending. */
   readonly ttl: number;
+  /** Seconds granted at the creation, once it was renewed. Tokens whose first renewal is older than this have none. */
+  readonly creation_ttl?: number;
   /** Seconds; 0 for the mount's or the system's maximum. */
   readonly max_ttl: number;
   /** Seconds; 0 for none. */
@@ -60,7 +62,10 @@ export interface TokenEntry {
   readonly wrapping?: true;
 }
 
-export type NewToken = Omit<TokenEntry, "id" | "accessor" | "type" | "created_at" | "expires_at" | "last_renewal"> & {
+export type NewToken = Omit<
+  TokenEntry,
+  "id" | "accessor" | "type" | "created_at" | "expires_at" | "last_renewal" | "creation_ttl"
+> & {
   /** A token of the caller's choice (root only); made here where left out. */
   readonly client_token?: string;
 };

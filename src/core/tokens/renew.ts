@@ -6,6 +6,7 @@ import type { Response } from "../../sdk/request.ts";
 import type { ViewEntry } from "../../sdk/view.ts";
 import type { CoreCall } from "../call.ts";
 import type { Generation } from "../generation.ts";
+import { capped } from "../leases/issue.ts";
 import { shorten } from "../leases/renewal.ts";
 import { authOf, ttlsOf } from "../login.ts";
 import { mappingSpec } from "../session.ts";
@@ -51,8 +52,7 @@ export async function renew(
   const left = limit === null ? ttl : Math.floor((entry.created_at + limit * 1000 - call.request.time) / 1000);
   const granted = Math.min(ttl, left);
   if (granted <= 0) throw new VaultError("invalid", "past the maximum TTL, cannot renew");
-  if (granted < ttl)
-    call.warn(`TTL of "${ttl}s" exceeded the effective max_ttl of "${max}s"; TTL value is capped accordingly`);
+  if (granted < ttl) call.warn(capped(ttl, left));
   const renewed = await core.tokens.renew(found, granted);
   core.sessions.forget(renewed.id);
   if (renewed.expires_at < entry.expires_at) await shorten(core, renewed.id, renewed.expires_at);

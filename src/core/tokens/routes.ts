@@ -4,6 +4,7 @@ import { rfc3339 } from "../../lib/clock.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
 import { field } from "../../sdk/fields.ts";
 import type { Route } from "../../sdk/mount.ts";
+import { pageFields } from "../../sdk/page.ts";
 import type { Response } from "../../sdk/request.ts";
 import type { ViewEntry } from "../../sdk/view.ts";
 import { type CoreCall, coreHandler } from "../call.ts";
@@ -54,7 +55,7 @@ async function shown(call: CoreCall, entry: TokenEntry, token: string): Promise<
   return {
     accessor: entry.accessor,
     creation_time: Math.floor(entry.created_at / 1000),
-    creation_ttl: entry.last_renewal === 0 ? entry.ttl : Math.round((entry.expires_at - entry.last_renewal) / 1000),
+    creation_ttl: entry.creation_ttl ?? entry.ttl,
     display_name: entry.display_name,
     entity_id: entity?.id ?? entry.entity_id ?? "",
     expire_time: entry.expires_at === 0 ? null : rfc3339(entry.expires_at),
@@ -92,7 +93,8 @@ function own(call: CoreCall): Response | Promise<Response> {
 }
 
 async function look(call: CoreCall, session: Session, ttl: number): Promise<Response> {
-  const data = await shown(call, session.entry, call.request.token ?? "");
+  const { entry, usesLeft = entry.num_uses } = session;
+  const data = await shown(call, { ...entry, num_uses: usesLeft }, call.request.token ?? "");
   const response: Response = { data: Object.freeze(data), shared: true };
   looks.set(session, { ttl, response });
   return response;
@@ -301,7 +303,8 @@ export const tokenRoutes: readonly Route[] = [
     on: {
       list: coreHandler({
         summary: "Accessors of all tokens",
-        run: async (call) => ({ data: { keys: await call.core.tokens.accessors() } }),
+        fields: pageFields,
+        run: async (call) => ({ data: { keys: await call.core.tokens.accessors(call.data) } }),
       }),
     },
   },

@@ -10,6 +10,7 @@ import type { Clock } from "../../lib/clock.ts";
 import { Gates } from "../../lib/gates.ts";
 import { hmacOf } from "../../lib/hmac.ts";
 import { isVaultError, VaultError } from "../../sdk/errors.ts";
+import { type PageInput, pageOf } from "../../sdk/page.ts";
 import { pagesOf, type View, type ViewEntry, type ViewOp } from "../../sdk/view.ts";
 import { childKey, cubbyholeName, dueKey, idKey, isToken, leaseOfToken } from "../leases/keys.ts";
 import type { Tasks } from "../tasks.ts";
@@ -90,8 +91,14 @@ export class TokenStore {
     return id.startsWith(prefix) ? ((await this.get(id))?.value ?? null) : null;
   }
 
-  async accessors(): Promise<string[]> {
-    return (await this.#view.list("id/")).filter(isTokenId).map((id) => this.#accessors.of(id));
+  /** In the order of their ids, which is none that a client could tell; a token that has ended keeps its place in it.
+   *  Throws VaultError `invalid` where `after` is no accessor. */
+  async accessors({ after, limit }: Partial<PageInput> = {}): Promise<string[]> {
+    const before = after === undefined ? "" : this.#accessors.prefixOf(after);
+    if (before === null) throw new VaultError("invalid", "after is no accessor");
+    // "g" follows every digit of an id: the one that has the accessor is passed too.
+    const page = pageOf({ after: before === "" ? undefined : `${before}g`, limit });
+    return (await this.#view.list("id/", page)).filter(isTokenId).map((id) => this.#accessors.of(id));
   }
 
   /** `hung` are operations for what hangs on the token from the start: they stand behind it, so that none is there
@@ -151,7 +158,13 @@ export class TokenStore {
   async renew(found: ViewEntry<TokenEntry>, ttl: number): Promise<TokenEntry> {
     const now = this.#options.clock.now();
     const before = found.value;
-    const entry: TokenEntry = { ...before, ttl, expires_at: ttl === 0 ? 0 : now + ttl * 1000, last_renewal: now };
+    const entry: TokenEntry = {
+      ...before,
+      ttl,
+      ...(before.last_renewal === 0 && { creation_ttl: before.ttl }),
+      expires_at: ttl === 0 ? 0 : now + ttl * 1000,
+      last_renewal: now,
+    };
     const ops: ViewOp[] = [];
     if (entry.expires_at > 0) ops.push({ key: dueKey(entry.expires_at, entry.id), value: true });
     ops.push({ key: `token/id/${entry.id}`, value: entry, expect: found.version });
@@ -161,18 +174,18 @@ export class TokenStore {
     return entry;
   }
 
-  /** Takes one use. False where none is left. */
-  async use(id: string): Promise<{ readonly allowed: boolean; readonly last: boolean }> {
+  /** Takes one use. How many are left after it; null where there was none. */
+  async use(id: string): Promise<number | null> {
     for (;;) {
       const found = await this.get(id);
-      if (found === null || found.value.num_uses < 0) return { allowed: false, last: false };
-      if (found.value.num_uses === 0) return { allowed: true, last: false };
-      const left = found.value.num_uses === 1 ? -1 : found.value.num_uses - 1;
+      if (found === null || found.value.num_uses < 0) return null;
+      if (found.value.num_uses === 0) return Infinity;
+      const left = found.value.num_uses - 1;
       try {
         await this.#options.root.write([
-          { key: `token/id/${id}`, value: { ...found.value, num_uses: left }, expect: found.version },
+          { key: `token/id/${id}`, value: { ...found.value, num_uses: left === 0 ? -1 : left }, expect: found.version },
         ]);
-        return { allowed: true, last: left < 0 };
+        return left;
       } catch (error) {
         if (!isVaultError(error, "conflict")) throw error;
       }

@@ -2,6 +2,7 @@
 // Nothing here reads or writes storage.
 
 import { rfc3339 } from "../../lib/clock.ts";
+import { durationText } from "../../lib/duration.ts";
 import type { JsonObject } from "./json.ts";
 
 /** The data of one version. */
@@ -149,12 +150,3 @@ export const secretInfo = (secret: Secret): Record<string, unknown> => ({
     ]),
   ),
 });
-
-/** Seconds as Vault's clients expect them: "0s", "1m30s", "1h0m0s". */
-export function durationText(seconds: number): string {
-  const whole = Math.abs(seconds);
-  const hours = Math.floor(whole / 3600);
-  const minutes = Math.floor(whole / 60) % 60;
-  const parts = `${hours > 0 ? `${hours}h` : ""}${whole >= 60 ? `${minutes}m` : ""}${whole % 60}s`;
-  return seconds < 0 ? `-${parts}` : parts;
-}
