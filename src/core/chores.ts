@@ -11,6 +11,7 @@ import { endChores } from "./identity/ends.ts";
 import type { GoneMount } from "./mounts.ts";
 import { noLease } from "./leases/issue.ts";
 import { noAttempt } from "./lockouts.ts";
+import { noObjects } from "./reader.ts";
 import { endMove } from "./remount.ts";
 import { dropAll } from "./subtree.ts";
 import type { TaskHandler } from "./tasks.ts";
@@ -74,8 +75,14 @@ async function readSecret(core: Core, from: { readonly path: string; readonly ke
     connection: request.connection,
     params: match.params,
   };
-  const nothing = { get: () => null, list: () => [] };
-  const bare = { data: {}, caller: null, resource: () => nothing, warn: () => {}, lease: noLease, attempt: noAttempt };
+  const bare = {
+    data: {},
+    caller: null,
+    resource: () => noObjects,
+    warn: () => {},
+    lease: noLease,
+    attempt: noAttempt,
+  };
   const asked = { ...call, ...bare } as unknown as CoreCall;
   const outcome = await (async () => entry.run(asked))().then(
     (response) => ({ response: response ?? {} }),

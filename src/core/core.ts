@@ -258,6 +258,7 @@ export class Core {
     await this.keys.close();
     await this.#time.close();
     await this.#failures.close();
+    this.ledger.close();
     this.sessions.clear();
     this.#generation = null;
   }

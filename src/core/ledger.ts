@@ -1,10 +1,11 @@
 // The one writer of generations. An edit by the API and a commit from Git go the same way: draft the next table, build the
 // generation, write what is new together with `generation/current` by compare-and-swap, then make it live by one
 // assignment. Edits that wait are folded into one step, and one that fails fails alone.
-// Must hold: the live generation is the one storage calls current; nothing is live that was not written. After a write of
-// which it is not known what landed, storage is asked before anything else is written. Operations stand in an order of
-// which every prefix is safe: nothing before `generation/current` counts without it (pages and states are found by nobody,
-// tasks carry the generation's number), and nothing stands behind it.
+// Must hold: the live generation is the one storage calls current; nothing is live that was not written, and none takes the
+// place of a later one, whatever storage says while the vault runs. After a write of which it is not known what landed, storage
+// is asked before anything else is written. Operations stand in an order of which every prefix is safe: nothing before
+// `generation/current` counts without it (pages and states are found by nobody, tasks carry the generation's number), and
+// nothing stands behind it.
 
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../lib/clock.ts";
@@ -60,6 +61,7 @@ export interface LedgerOptions {
 
 const currentKey = "generation/current";
 const pagesAtOnce = 8;
+const sealedError = (): VaultError => new VaultError("sealed", "Vault is sealed");
 const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class Ledger {
@@ -73,6 +75,7 @@ export class Ledger {
   #busy = false;
   /** Whether a write failed of which some may have landed. */
   #unclear = false;
+  #closed = false;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
@@ -87,6 +90,15 @@ export class Ledger {
     const record = entry?.value ?? none;
     if (record.format !== 1)
       throw new VaultError("storage", `generation format ${String(record.format)} is newer than this program`);
+    if (record.seq < (this.#live?.record.seq ?? 0)) {
+      this.#options.log.security(
+        "the current generation was removed or put back to an earlier one while the vault was running",
+      );
+      throw new VaultError(
+        "storage",
+        "storage: generation/current was changed by somebody else; nothing is changed until a restart",
+      );
+    }
     let table = new Table();
     if (entry !== null && record.root !== "") ({ pages: this.#pages, table } = await this.#store.read(record.root));
     this.#version = entry?.version ?? "absent";
@@ -101,7 +113,7 @@ export class Ledger {
 
   /** What storage has after a failed write is what is live from then on. */
   async #recover(): Promise<void> {
-    if (!this.#unclear) return;
+    if (!this.#unclear || this.#closed) return;
     await this.#options.mounts.states.load();
     await this.open();
     this.#unclear = false;
@@ -123,6 +135,13 @@ export class Ledger {
     await this.#collect();
     this.#busy = false;
     if (this.#waiting.length > 0) void this.#drain();
+  }
+
+  /** At seal. What is under way is not written, and nothing is deleted, also where the vault is open again by then: storage is
+   *  another ledger's. */
+  close(): void {
+    this.#closed = true;
+    this.#live = null;
   }
 
   async #drain(): Promise<void> {
@@ -148,14 +167,14 @@ export class Ledger {
     try {
       await this.#recover();
       const live = this.#live;
-      if (live === null) throw new VaultError("sealed", "Vault is sealed");
+      if (live === null) throw sealedError();
       let table = live.table;
       let draft: Draft = { put: [], remove: [], ops: [], revisions: 0 };
       for (const [at, waiting] of batch.entries()) {
         try {
           const work = waiting.draft(table);
           const drafted = "next" in work ? await sliced(work) : work;
-          const put = identified(table, dated(table, drafted, live.record.seq + 1), this.#options.clock.now());
+          const put = identified(table, dated(table, drafted.put, live.record.seq + 1), this.#options.clock.now());
           const edit = { ...drafted, put };
           // What goes and comes again goes in one step and comes in the next: what follows its end must not be skipped.
           const gone = new Set(draft.remove.map(keyOf));
@@ -187,7 +206,7 @@ export class Ledger {
     const learned = live.blocks?.learned(drafted) ?? [];
     const table = learned.length === 0 ? drafted : drafted.with(learned, []);
     const draft = learned.length === 0 ? edits : { ...edits, put: [...edits.put, ...learned] };
-    const { mounts, tasks, clock, root } = this.#options;
+    const { mounts, tasks, clock } = this.#options;
     await sliced(compilingAll(draft.put));
     const { ops: stateOps, states } = mounts.prepare(draft.put, live.mounts, refuse);
     const seq = live.record.seq + 1;
@@ -206,7 +225,7 @@ export class Ledger {
     const next = await this.#build(record, table, states);
     const after = await sliced(following(live, next, draft.remove, draft.put, mounts, tasks));
     while (pageOps.length > pagesAtOnce) {
-      await root.write(pageOps.splice(0, pagesAtOnce));
+      await this.#write(pageOps.splice(0, pagesAtOnce));
       await breathe();
     }
     const ops: ViewOp[] = [
@@ -217,7 +236,7 @@ export class Ledger {
       ...after.ops,
       { key: currentKey, value: { ...record }, expect: this.#version },
     ];
-    const versions = await root.write(ops).catch((error: unknown) => {
+    const versions = await this.#write(ops).catch((error: unknown) => {
       this.#unclear = true;
       throw error;
     });
@@ -231,12 +250,18 @@ export class Ledger {
     return next;
   }
 
+  async #write(ops: readonly ViewOp[]): Promise<readonly number[]> {
+    if (this.#closed) throw sealedError();
+    return this.#options.root.write(ops);
+  }
+
   #build(record: CurrentRecord, table: Table, states: Parameters<Mounts["build"]>[1]): Promise<Generation> {
     const { mounts, identityKey } = this.#options;
     return sliced(building({ record, table, mounts, states, identityKey, previous: this.#live, fail: refuse }));
   }
 
   #activate(generation: Generation): void {
+    if (this.#closed) return;
     this.#live = generation;
     this.#options.activate(generation);
   }

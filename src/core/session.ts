@@ -187,7 +187,8 @@ export class Sessions {
         tokenPolicies,
         identityPolicies,
         entityId: entity?.id ?? "",
-        origins: [...new Set([...own, ...(parent?.principal.origins ?? [])])],
+        // Addresses stand in the order in which they were come from.
+        origins: [...new Set([...(parent?.principal.origins ?? []), ...own])],
         metadata: entry.meta ?? {},
         tokenType: entry.type,
         issuedAt: entry.created_at,

@@ -13,34 +13,23 @@ import { tokenRoles } from "./tokens/roles.ts";
 const isTraced = ({ kind, mount }: Declaration): boolean =>
   mount !== null || kind === authMethodKind.name || kind === tokenRoles.kind;
 
-/** The name of the auth method at a path: it stays when the path changes. */
-function methodAt(table: Table, mount: string | null): string | null {
-  for (const { name, spec } of table.shelf(authMethodKind.name, null).values()) {
-    if (mountPathOf(name, spec) === mount) return name;
+/** Where the auth methods that move come from, by where they move to. */
+function movesOf(table: Table, put: readonly Declaration[]): ReadonlyMap<string, string> {
+  const moves = new Map<string, string>();
+  for (const { kind, name, spec } of put) {
+    const was = kind === authMethodKind.name ? table.get(kind, null, name) : null;
+    if (was !== null) moves.set(mountPathOf(name, spec), mountPathOf(name, was.spec));
   }
-  return null;
+  return moves;
 }
 
 /** `put` with the number each has, or gets in generation `seq`; `table` is what was there before. */
-export function dated(
-  table: Table,
-  { put, remove }: { readonly put: readonly Declaration[]; readonly remove: readonly Declaration[] },
-  seq: number,
-): readonly Declaration[] {
-  const left = new Map(remove.map((one) => [`${one.kind}\n${one.name}`, one]));
-  let next: Table | null = null;
-  const before = (declaration: Declaration): Declaration | null => {
-    const { kind, mount, name } = declaration;
-    const same = table.get(kind, mount, name);
-    const other = left.get(`${kind}\n${name}`);
-    if (same !== null || other === undefined || mount === null) return same;
-    next ??= table.with(put, remove);
-    const method = methodAt(table, other.mount);
-    return method !== null && method === methodAt(next, mount) ? other : null;
-  };
+export function dated(table: Table, put: readonly Declaration[], seq: number): readonly Declaration[] {
+  const moves = movesOf(table, put);
   return put.map((declaration) => {
     if (!isTraced(declaration)) return declaration;
-    const known = before(declaration);
+    const { kind, mount, name } = declaration;
+    const known = table.get(kind, mount === null ? null : (moves.get(mount) ?? mount), name);
     return { ...declaration, since: known === null ? seq : (known.since ?? 0) };
   });
 }

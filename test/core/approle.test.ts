@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { SecretIds } from "../../src/auth/approle/secretIds.ts";
-import { declare, type Harness, harness, refusal, roleDefaults, setOf } from "./harness.ts";
+import { declare, type Harness, harness, mountOf, refusal, roleDefaults, setOf } from "./harness.ts";
 
 const prepared = async (role: Record<string, unknown> = {}) => {
   const h = await harness();
@@ -14,9 +14,9 @@ const prepared = async (role: Record<string, unknown> = {}) => {
 
 const text = (value: unknown): string => (typeof value === "string" ? value : "");
 
-const idsOf = async (h: Harness, data: Record<string, unknown> = {}) => ({
-  role_id: text((await h.ask("read", "auth/approle/role/app/role-id")).data?.["role_id"]),
-  secret_id: text((await h.ask("update", "auth/approle/role/app/secret-id", data)).data?.["secret_id"]),
+const idsOf = async (h: Harness, data: Record<string, unknown> = {}, at = "auth/approle") => ({
+  role_id: text((await h.ask("read", `${at}/role/app/role-id`)).data?.["role_id"]),
+  secret_id: text((await h.ask("update", `${at}/role/app/secret-id`, data)).data?.["secret_id"]),
 });
 
 const enter = async (h: Harness, ids: Record<string, unknown>) => {
@@ -195,6 +195,41 @@ describe("AppRole in a vault", () => {
     await h.vault.seal();
     const again = await h.reopen();
     await again.ask("update", "auth/machines/login", ids, null);
+  });
+
+  it("keeps the ids and tokens of roles of one name whose mounts move in one commit", async () => {
+    const h = await harness();
+    const at = (id: string, ...paths: readonly string[]) =>
+      setOf(
+        id,
+        ...paths.flatMap((path, n) => [
+          mountOf("AuthMethod", `machines-${n}`, "approle", { path }),
+          declare("AppRole", "app", roleDefaults, {
+            mount: path,
+            source: { file: `machines-${n}.yaml`, line: 9, column: 1 },
+          }),
+        ]),
+      );
+    // Each has been there since another generation.
+    for (const paths of [["a"], ["a", "b"], ["a", "b", "c"]]) await h.target.apply(at(paths.join(""), ...paths), []);
+    const had: { readonly ids: Record<string, string>; readonly token: string }[] = [];
+    for (const path of ["a", "b", "c"]) {
+      const ids = await idsOf(h, {}, `auth/${path}`);
+      had.push({ ids, token: (await h.ask("update", `auth/${path}/login`, ids, null)).auth?.client_token ?? "" });
+    }
+    const moves = [
+      ["d", "e", "f"],
+      ["e", "f", "d"],
+      ["e", "d", "f"],
+    ];
+    for (const paths of moves) {
+      await h.target.apply(at(paths.join(""), ...paths), []);
+      await h.vault.core?.tasks.run();
+      for (const [n, { ids, token }] of had.entries()) {
+        await h.ask("read", "auth/token/lookup-self", {}, token);
+        await h.ask("update", `auth/${paths[n]}/login`, ids, null);
+      }
+    }
   });
 
   it("ends the ids of a role that is deleted and made again at the same time", async () => {

@@ -831,6 +831,28 @@ describe("an address range", () => {
     expect(await may(next)).toBe(invalidToken);
   });
 
+  test("is known by the first and the seven that were come from last, through children and orphans", async () => {
+    const known = async (token: string): Promise<readonly string[]> => {
+      const entry = await h.vault.core?.tokens.get(h.vault.core.tokens.idOf(token));
+      return (entry?.value.origins ?? []).filter((origin) => origin.startsWith("address/"));
+    };
+    const words = (...last: readonly number[]): readonly string[] =>
+      ["203.0.113.7", ...last.map((at) => `198.51.100.${at}`)].map((address) => `address/${address}`);
+    const login = await enter("203.0.113.7");
+    let child = login;
+    for (let at = 0; at < 12; at++) {
+      const data = { policies: ["maker"] };
+      child =
+        (await h.ask("update", "auth/token/create", data, child, from(`198.51.100.${at}`))).auth?.client_token ?? "";
+    }
+    expect(await known(await makeAt("198.51.100.12", child, {}))).toEqual(words(6, 7, 8, 9, 10, 11, 12));
+    let orphan = login;
+    for (const at of [0, 1, 2, 3, 4, 5, 6, 0]) orphan = await makeAt(`198.51.100.${at}`, orphan, {});
+    expect(await known(orphan)).toEqual(words(1, 2, 3, 4, 5, 6, 0));
+    orphan = await makeAt("203.0.113.7", orphan, {});
+    expect(await known(orphan)).toEqual(words(1, 2, 3, 4, 5, 6, 0));
+  });
+
   test("who got his token there does not block himself by accident", async () => {
     const alice = await enter("203.0.113.7");
     const ask = (more: Record<string, unknown>) =>

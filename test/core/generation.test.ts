@@ -250,6 +250,31 @@ describe("generations", () => {
     await login("second-password");
   });
 
+  it("goes back to no earlier one that somebody put back while it runs", async () => {
+    let h = await harness();
+    const current = () => h.storage.get("generation/current");
+    const put = (stored: Awaited<ReturnType<typeof current>>) =>
+      h.storage.write([{ key: "generation/current", value: null, version: 0, ...stored }]);
+    const write = (name: string, path: string) =>
+      h.ask("update", `sys/policies/acl/${name}`, { policy: `path "${path}" { capabilities = ["read"] }` });
+    const read = async (): Promise<unknown> => (await h.ask("read", "sys/policies/acl/p")).data?.["policy"];
+    for (const gone of [false, true]) {
+      await write("p", "a");
+      const old = await current();
+      await write("p", "b");
+      const newest = await current();
+      await put(gone ? null : old);
+      for (let times = 0; times < 3; times++) expect(await refusal(write("q", "a"))).toMatch(/^(conflict|storage)/);
+      expect(await read()).toContain('"b"');
+      expect(h.log.join("")).toContain("put back to an earlier one");
+      await h.vault.seal();
+      await put(newest);
+      h = await h.reopen();
+      expect(await read()).toContain('"b"');
+    }
+    await write("p", "c");
+  });
+
   it("one request sees one generation", async () => {
     const h = await harness();
     await h.ask("update", "sys/mounts/secret", { type: "kv", options: { version: "2" } });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { harness, refusal } from "./harness.ts";
+import { declare, harness, refusal } from "./harness.ts";
 
 describe("the vault's life", () => {
   it("is initialised once", async () => {
@@ -46,6 +46,36 @@ describe("the vault's life", () => {
     expect(await refusal(h.ask("read", "secret/data/x"))).toBe("sealed: Vault is sealed");
     await h.unseal();
     expect((await h.ask("read", "secret/data/x")).data).toMatchObject({ data: { a: "1" } });
+  });
+
+  it("writes nothing of an edit that a seal cut off, also where it is open again by then", async () => {
+    const h = await harness();
+    const write = (name: string) =>
+      h.ask("update", `sys/policies/acl/${name}`, { policy: 'path "a" { capabilities = ["read"] }' });
+    await write("before");
+    const [begun, go] = [Promise.withResolvers<void>(), { now: false }];
+    const cut = h.vault.core?.ledger.edit(function* () {
+      begun.resolve();
+      while (!go.now) yield;
+      return { put: [declare("Policy", "cut", { rules: [{ path: "a", capabilities: ["read"] }] })], remove: [] };
+    });
+    const ended = expect(cut).rejects.toMatchObject({ code: "sealed" });
+    await begun.promise;
+    await h.vault.seal();
+    await h.unseal();
+    go.now = true;
+    await ended;
+    const { core } = h.vault;
+    expect((await core?.root.getJson("generation/current"))?.value).toEqual(core?.generation.record);
+    await write("after");
+    await h.vault.seal();
+    const again = await h.reopen();
+    expect((await again.ask("list", "sys/policies/acl")).data?.["keys"]).toEqual([
+      "after",
+      "before",
+      "default",
+      "root",
+    ]);
   });
 
   it("seals only for those with sudo", async () => {

@@ -49,7 +49,10 @@ export function inherited(
   if (rest.length > most) {
     throw new VaultError("invalid", "this token comes from too many logins through each other to make another one");
   }
-  const all = [...new Set([...maker.filter((origin) => addressIn(origin) !== null), ...ofAddress(at)])];
-  const origins = [...rest, ...all.slice(0, 1), ...all.slice(1).slice(1 - mostAddresses)];
+  const here = ofAddress(at);
+  const [first, ...others] = new Set([...maker.filter((origin) => addressIn(origin) !== null), ...here]);
+  // Who comes back to an address is there last.
+  const newest = [...others.filter((origin) => !here.includes(origin)), ...here.filter((origin) => origin !== first)];
+  const origins = [...rest, ...(first === undefined ? [] : [first]), ...newest.slice(1 - mostAddresses)];
   return origins.length === 0 ? {} : { origins };
 }
