@@ -13,10 +13,10 @@ const own = 20;
 let given = 0;
 
 /** A port that is free, and stays so until somebody listens there: it is below those that the kernel gives to whoever asks
- *  for any port or connects, and other tests have others. */
+ *  for any port or connects, other tests have others, and it is none that `fetch` refuses (10080 is the last of them). */
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < own; tries++) {
-    const port = 10_000 + (process.pid % 1_000) * own + (given++ % own);
+    const port = 11_000 + (process.pid % 1_000) * own + (given++ % own);
     const server = createServer().listen(port, "127.0.0.1");
     const free = await once(server, "listening").then(
       () => true,
