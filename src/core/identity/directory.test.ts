@@ -36,43 +36,34 @@ const bound = (at: number): fc.Arbitrary<Bound> =>
   });
 
 /** What stands under the name at `at` has an id of its own, or the one that follows from the name. */
-const entity = fc.nat(names.length - 2).chain((at) =>
+const declaring = (kind: string, own: (at: number) => Readonly<Record<string, fc.Arbitrary<unknown>>>) =>
   fc
-    .record({
-      source,
-      made,
-      spec: fc.record({
-        policies: some(["p", "q"]),
-        metadata: fc.constant({}),
-        disabled: fc.boolean(),
-        aliases: fc.array(fc.record({ mount: fc.constantFrom("a", "b", "gone"), name: fc.constantFrom(...logins) }), {
-          maxLength: 2,
-        }),
-        bound: fc.array(bound(at), { maxLength: 1 }),
-        merged: fc.constantFrom([], [`was-${at}`]),
-      }),
-    })
-    .map((rest) => declare("Entity", at, rest)),
-);
+    .nat(names.length - 2)
+    .chain((at) =>
+      fc
+        .record({ source, made, spec: fc.record({ policies: some(["p", "q"]), ...own(at) }) })
+        .map((rest) => declare(kind, at, rest)),
+    );
 
-const group = fc.nat(names.length - 2).chain((at) =>
-  fc
-    .record({
-      source,
-      made,
-      spec: fc.record({
-        policies: some(["p", "q"]),
-        metadata: fc.constant({}),
-        type: fc.constantFrom("internal", "external"),
-        member_entities: some(names),
-        member_groups: some(names),
-        member_entity_ids: some([...ids, "was-1"]),
-        member_group_ids: some(ids),
-        alias: fc.option(bound(at)),
-      }),
-    })
-    .map((rest) => declare("Group", at, rest)),
-);
+const entity = declaring("Entity", (at) => ({
+  metadata: fc.constant({}),
+  disabled: fc.boolean(),
+  aliases: fc.array(fc.record({ mount: fc.constantFrom("a", "b", "gone"), name: fc.constantFrom(...logins) }), {
+    maxLength: 2,
+  }),
+  bound: fc.array(bound(at), { maxLength: 1 }),
+  merged: fc.constantFrom([], [`was-${at}`]),
+}));
+
+const group = declaring("Group", (at) => ({
+  metadata: fc.constant({}),
+  type: fc.constantFrom("internal", "external"),
+  member_entities: some(names),
+  member_groups: some(names),
+  member_entity_ids: some([...ids, "was-1"]),
+  member_group_ids: some(ids),
+  alias: fc.option(bound(at)),
+}));
 
 function declare(
   kind: string,
